@@ -54,11 +54,15 @@ class ResolveError(G3Error):
 
 
 class TaskError(G3Error):
-    """Ends a task. C{reason} is the task log's label; C{http_status} and C{socks5_reply} are what the client is told."""
+    """Ends a task. C{reason} is the task log's label; C{http_status} and C{socks5_reply} are what the client is told.
+
+    C{closes} says whether the client connection ends with the HTTP reply, or may carry another request.
+    """
 
     reason: str = "UnclassifiedError"
     http_status: int = 500
     socks5_reply: int = 1
+    closes: bool = True
 
     def __init__(self, message: str = "", *, reason: str = "", http_status: int | None = None, socks5_reply: int | None = None) -> None:
         super().__init__(message or self.__doc__ or "")
@@ -236,6 +240,7 @@ class EscaperNotUsable(ConnectError):
 class ResolveFailed(ConnectError):
     """The upstream's name did not resolve; C{error} says why."""
 
+    closes = False
     http_status, socks5_reply = 530, 4
 
     def __init__(self, error: ResolveError) -> None:
@@ -252,6 +257,7 @@ class SetupSocketFailed(ConnectError):
 class ConnectFailed(ConnectError):
     """The operating system refused the connection; C{errno} says why."""
 
+    closes = False
     _BY_ERRNO: ClassVar[dict[int, tuple[str, int, int]]] = {
         errno.ECONNREFUSED: ("connection refused", 521, 5),
         errno.ECONNRESET: ("connection reset", 521, 5),
@@ -269,24 +275,28 @@ class ConnectFailed(ConnectError):
 class TimeoutByRule(ConnectError):
     """connect timed out by rule"""
 
+    closes = False
     http_status, socks5_reply = 504, 9
 
 
 class NoAddressConnected(ConnectError):
     """no address connected"""
 
+    closes = False
     reason, http_status, socks5_reply = "UpstreamNotAvailable", 502, 4
 
 
 class ForbiddenAddressFamily(ConnectError):
     """forbidden address family"""
 
+    closes = False
     reason, http_status, socks5_reply = "ForbiddenByRule", 403, 2
 
 
 class ForbiddenRemoteAddress(ConnectError):
     """forbidden remote address"""
 
+    closes = False
     reason, http_status, socks5_reply = "ForbiddenByRule", 403, 2
 
 
@@ -323,6 +333,7 @@ class NegotiationRejected(ConnectError):
 class NegotiationPeerTimeout(ConnectError):
     """negotiation timed out"""
 
+    closes = False
     reason, http_status, socks5_reply = "UpstreamAppTimeout", 504, 9
 
 
@@ -353,10 +364,12 @@ class PeerTlsHandshakeFailed(ConnectError):
 class UpstreamTlsHandshakeTimeout(ConnectError):
     """tls handshake with the upstream timed out"""
 
+    closes = False
     reason, http_status = "UpstreamTlsHandshakeTimeout", 525
 
 
 class UpstreamTlsHandshakeFailed(ConnectError):
     """tls handshake with the upstream failed"""
 
+    closes = False
     reason, http_status = "UpstreamTlsHandshakeFailed", 525

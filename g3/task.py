@@ -101,7 +101,7 @@ class EgressInfo:
 class ConnectNotes:
     """What an escaper did to reach the upstream: the C{next_*} and C{tcp_connect_*} fields of the logs. Durations in seconds."""
 
-    __slots__ = ("bind_ip", "egress", "escaper", "local", "override_peer", "peer", "spend", "tries")
+    __slots__ = ("bind_ip", "chained_outgoing", "chained_target", "egress", "escaper", "local", "override_peer", "peer", "spend", "tries")
 
     def __init__(self) -> None:
         self.escaper = ""
@@ -109,6 +109,9 @@ class ConnectNotes:
         self.local: SocketAddress | None = None
         self.peer: SocketAddress | None = None
         self.override_peer: str | None = None
+        #: What the last proxy of the chain reached the upstream at, and from; a direct escaper says peer and local.
+        self.chained_target: SocketAddress | None = None
+        self.chained_outgoing: SocketAddress | None = None
         self.egress: EgressInfo | None = None
         self.tries = 0
         self.spend = 0.0
