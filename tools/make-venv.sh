@@ -35,7 +35,7 @@ fi
 target=.
 [ -z "$extras" ] || target=".[$extras]"
 attempt=1
-until "$venv/bin/python" -m pip install -q --disable-pip-version-check --config-settings editable_mode=compat -e "$target" </dev/null >&2; do
+until PYTHONWARNINGS=ignore "$venv/bin/python" -m pip install -q --disable-pip-version-check --config-settings editable_mode=compat -e "$target" </dev/null >&2; do
     if [ "$attempt" -ge 3 ]; then
         echo "pip could not install $target" >&2
         exit 1

@@ -21,7 +21,8 @@ def run_trial(arguments: list[str]) -> tuple[int, dict[str, int] | None]:
     """Trial's exit status, and the counts of its last summary line, None when it wrote none."""
     command = [sys.executable, "-m", "twisted.trial", *(arguments or ["g3"])]
     counts: dict[str, int] | None = None
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as trial:
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, cwd=ROOT, text=True, errors="replace", **pipes) as trial:
         assert trial.stdout is not None
         for line in trial.stdout:
             sys.stdout.write(line)
