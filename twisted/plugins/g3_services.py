@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemons of the suite, for twistd."""
+
+from twisted.application.service import ServiceMaker
+
+g3proxy = ServiceMaker("g3proxy", "g3.apps.proxy", "An enterprise forward and reverse proxy.", "g3proxy")
