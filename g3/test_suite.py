@@ -28,4 +28,5 @@ def testSuite() -> TestSuite:
     tests = importlib.import_module("tests")
     if tests.__file__ is None or Path(tests.__file__).resolve().parent != ROOT / "tests":
         raise RuntimeError(f"another package named tests comes first on the path: {tests.__file__}")
-    return TestLoader().loadPackage(tests, recurse=True)
+    suite: TestSuite = TestLoader().loadPackage(tests, recurse=True)  # type: ignore[no-untyped-call]
+    return suite

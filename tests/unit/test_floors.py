@@ -42,7 +42,8 @@ FLOOR_OF = {name: number for number, floor in enumerate(FLOORS) for name in floo
 OUTSIDE = {"g3", "g3.test_suite"}
 LONGEST_FUNCTION = 60
 #: What a build reads, and what it must not.
-PACKED = (*"setup.cfg pyproject.toml MANIFEST.in README.rst CHANGELOG.rst LICENSE Makefile".split(), ".ci", "g3", "twisted", "tests", "tools", "examples", "docs")
+METADATA = ("setup.cfg", "pyproject.toml", "MANIFEST.in", "README.rst", "CHANGELOG.rst", "LICENSE", "Makefile")
+PACKED = (*METADATA, ".ci", "g3", "twisted", "tests", "tools", "examples", "docs")
 LEFTOVERS = ("__pycache__", "dropin.cache", "*.egg-info", "docs/_build", "_trial_temp*")
 
 
@@ -269,9 +270,8 @@ class PackagingTests(TestCase):
             # A copy, so that no build leftovers of this tree are packed, and two builds at once do not meet.
             source, out = Path(scratch, "source"), Path(scratch, "out")
             source.mkdir()
-            kept = subprocess.run(
-                ["tar", "-c", *(f"--exclude={pattern}" for pattern in LEFTOVERS), *PACKED], cwd=ROOT, check=True, capture_output=True
-            )
+            excludes = [f"--exclude={pattern}" for pattern in LEFTOVERS]
+            kept = subprocess.run(["tar", "-c", *excludes, *PACKED], cwd=ROOT, check=True, capture_output=True)
             subprocess.run(["tar", "-x"], cwd=source, input=kept.stdout, check=True)
             environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
             built = subprocess.run(
@@ -312,5 +312,5 @@ class PackagingTests(TestCase):
         """From the source package everything can be built and tested again."""
         names = self.built("sdist")
         self.check_twisted(names)
-        for needed in ("LICENSE", "README.rst", "setup.cfg", "pyproject.toml", "tests/unit/test_floors.py", "examples/quickstart.yaml", "docs/conf.py"):
+        for needed in (*METADATA, "tests/unit/test_floors.py", "tools/run_tests.py", "examples/quickstart.yaml", "docs/conf.py"):
             self.assertIn(needed, names)
