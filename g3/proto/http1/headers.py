@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Header fields: the checks every HTTP/1 head shares (RFC 9110 section 5, RFC 9112 sections 5 to 7).
+
+A head is split once at CRLF. A single C{translate} proves that nothing but those CRLFs is a control byte, which covers bare CR, bare LF,
+NUL and the rest; the name of each field is looked up in a dictionary of names already proven to be tokens.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from g3.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: How a body is framed (RFC 9112 section 6). LENGTH is never 0: an empty body is NONE.
+NONE, LENGTH, CHUNKED, UNTIL_CLOSE = range(4)
+
+#: Bytes and fields a head may have unless the caller says otherwise.
+MAX_HEAD = 65536
+MAX_FIELDS = 256
+
+#: tchar of RFC 9110 section 5.6.2.
+TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+#: What may stand in a line: HTAB, SP, VCHAR, obs-text.
+TEXT = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
+OWS = b" \t"
+
+#: Transfer codings that are registered and may stand before chunked.
+COMPRESSIONS = frozenset({b"gzip", b"x-gzip", b"compress", b"x-compress", b"deflate"})
+
+_TOKEN_BYTES = frozenset(TOKEN)
+_MAX_NAMES = 4096
+_MAX_NAME = 64
+_MAX_LENGTH_DIGITS = 18
+
+
+class HTTPError(ProtocolError):
+    """A message that cannot be trusted: C{status} answers it (502 when it came from an upstream), then the connection is closed."""
+
+    #: Framing is lost: never read another message from this connection.
+    close = True
+
+
+def is_token(data: bytes) -> bool:
+    """Whether C{data} is a token (RFC 9110 section 5.6.2)."""
+    return bool(data) and not data.translate(None, TOKEN)
+
+
+class FieldKinds(dict[bytes, int]):
+    """Field name, as it was spelled, to what the parser has to do with it: 0 is nothing.
+
+    Only names that are tokens get in; at most 4096, then it starts afresh. C{kinds[name]} of anything else raises HTTPError.
+    """
+
+    __slots__ = ("by_lower", "status")
+
+    def __init__(self, by_lower: Mapping[bytes, int], status: int) -> None:
+        super().__init__()
+        self.by_lower = by_lower
+        self.status = status
+
+    def __missing__(self, name: bytes) -> int:
+        if not is_token(name):
+            raise HTTPError("bad header field name", self.status)
+        kind = self.by_lower.get(name.lower(), 0)
+        if len(name) <= _MAX_NAME:
+            if len(self) >= _MAX_NAMES:
+                self.clear()
+            self[name] = kind
+        return kind
+
+
+def find_end(buffer: bytes | bytearray, start: int = 0, seen: int = 0, limit: int = MAX_HEAD, status: int = 431) -> int:
+    """Where the head that begins at C{start} ends (just past its empty line), or -1 when more bytes are needed.
+
+    C{seen} is how far an earlier call with the same C{start} looked (the length of the buffer then).
+
+    @raise HTTPError: C{status} when the head is, or must get, longer than C{limit}; 400 (502 when C{status} is 502) when what is there already
+        cannot begin a message: a bare LF, or a first byte that no start line has (a TLS hello, say).
+    """
+    found = buffer.find(b"\r\n\r\n", start if seen < start + 3 else seen - 3)
+    size = (len(buffer) if found < 0 else found + 4) - start
+    if size > limit or (found < 0 and size == limit):
+        raise HTTPError("header too large", status)
+    if found >= 0:
+        return found + 4
+    _refuse_early(buffer, start, seen, 502 if status == 502 else 400)
+    return -1
+
+
+def _refuse_early(buffer: bytes | bytearray, start: int, seen: int, status: int) -> None:
+    if start < len(buffer) and buffer[start] not in _TOKEN_BYTES and buffer[start] != 13:
+        raise HTTPError("not an HTTP/1 message", status)
+    since = max(start, seen)
+    if since > start and buffer[since - 1] == 13:
+        since -= 1
+    if buffer.count(b"\n", since) != buffer.count(b"\r\n", since):
+        raise HTTPError("bare LF", status)
+
+
+def split_head(head: bytes, max_fields: int, status: int, too_many: int) -> list[bytes]:
+    """The lines of C{head}, without its empty line; none of them has a control byte but HTAB. One empty line before the first is dropped.
+
+    @raise HTTPError: C{too_many} when there are over C{max_fields} fields, else C{status}.
+    """
+    lines = head.split(b"\r\n")
+    count = len(lines)
+    if len(head.translate(None, TEXT)) != 2 * (count - 1):
+        raise HTTPError("control byte in the header", status)
+    if count < 3 or lines[-1] or lines[-2]:
+        raise HTTPError("incomplete header", status)
+    del lines[-2:]
+    if not lines[0]:
+        del lines[0]
+        if not lines:
+            raise HTTPError("no start line", status)
+    if len(lines) - 1 > max_fields:
+        raise HTTPError("too many header fields", too_many)
+    return lines
+
+
+def parse_length(value: bytes, status: int) -> int:
+    """The value of Content-Length: digits only, below 10**18.
+
+    @raise HTTPError: it is anything else.
+    """
+    value = value.strip(OWS)
+    if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
+        raise HTTPError("bad Content-Length", status)
+    return int(value)
+
+
+def parse_codings(values: list[bytes], status: int, unknown: int) -> list[bytes]:
+    """The transfer codings of all Transfer-Encoding lines together, lower case, each at most once and chunked only at the end.
+
+    @raise HTTPError: C{unknown} for a coding that is not registered, C{status} for chunked twice or not last, or an empty element.
+    """
+    codings = [coding.strip(OWS).lower() for value in values for coding in value.split(b",")]
+    if not all(codings):
+        raise HTTPError("bad Transfer-Encoding", status)
+    if any(coding != b"chunked" and coding not in COMPRESSIONS for coding in codings):
+        raise HTTPError("unknown transfer coding", unknown)
+    if len(set(codings)) != len(codings) or b"chunked" in codings[:-1]:
+        raise HTTPError("chunked is not the last transfer coding, or a coding is repeated", status)
+    return codings
+
+
+def parse_options(value: bytes, status: int) -> list[bytes]:
+    """The lower-case options of a Connection field; empty elements are passed over (RFC 9110 section 5.6.1).
+
+    @raise HTTPError: an option is no token.
+    """
+    options = [option for part in value.lower().split(b",") if (option := part.strip(OWS))]
+    for option in options:
+        if not is_token(option):
+            raise HTTPError("bad Connection", status)
+    return options
+
+
+def field_value(lines: list[bytes], name: bytes) -> bytes | None:
+    """The value of the first field called C{name} (lower case), or None."""
+    prefix = name + b":"
+    size = len(prefix)
+    for line in lines:
+        if line[:size].lower() == prefix:
+            return line[size:].strip(OWS)
+    return None
+
+
+def field_values(lines: list[bytes], name: bytes) -> list[bytes]:
+    """The values of every field called C{name} (lower case), in order."""
+    prefix = name + b":"
+    size = len(prefix)
+    return [line[size:].strip(OWS) for line in lines if line[:size].lower() == prefix]
