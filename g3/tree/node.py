@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from twisted.application.service import Service
 
+from g3.component import KINDS
+from g3.metrics.registry import MetricRegistry
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -73,12 +76,12 @@ class Lasting:
 class NodeContext:
     """What every node is made with. One per daemon; tests pass what they need.
 
-    C{reactor} is the reactor and clock, C{timers} a g3.net.timers.TimerWheel, C{metrics} the g3.metrics registry, C{logs} the g3.logs hub.
+    C{reactor} is the reactor and clock, C{timers} a g3.net.timers.TimerWheel, C{logs} the g3.logs hub.
     """
 
     reactor: Any
     timers: Any = None
-    metrics: Any = None
+    metrics: MetricRegistry = field(default_factory=MetricRegistry)
     logs: Any = None
     listeners: ListenerPool = field(default=None)  # type: ignore[assignment]
     slots: Slots = field(default=None)  # type: ignore[assignment]
@@ -92,6 +95,14 @@ class NodeContext:
         @raise ConfigError: nothing has that name and its kind knows no stand-in.
         """
         return self.slots.get(kind, name)
+
+
+def kind_of(cls: type) -> str:
+    """Which kind of node a class is. Raises TypeError when it is none."""
+    for kind, interface in KINDS.items():
+        if interface.implementedBy(cls):
+            return kind
+    raise TypeError(f"{cls.__name__} implements none of {', '.join(KINDS)}")
 
 
 class Node(Service):
@@ -138,9 +149,14 @@ class Node(Service):
         Service.stopService(self)  # type: ignore[no-untyped-call]
         return self.stop()
 
-    def lasting(self, kind: str, what: str, make: Callable[[], T]) -> T:
+    @property
+    def kind(self) -> str:
+        """The kind of node: the key of C{KINDS} whose interface it provides."""
+        return kind_of(type(self))
+
+    def lasting(self, what: str, make: Callable[[], T]) -> T:
         """An object of this node that is kept over reloads while name and type stay, such as its statistics."""
-        return self.context.lasting.get(kind, self.config.name, self.type_word, what, make)
+        return self.context.lasting.get(self.kind, self.config.name, self.type_word, what, make)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"

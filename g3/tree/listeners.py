@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pool of listening sockets, which outlive the servers on them.
+
+A server claims its address in C{prepare}, starts the claim in C{start} and releases it in C{stop} or C{discard}. Two generations of a
+server claim the same socket; the one that started last gets the connections, and when it is released (a roll back) the one before gets
+them again. The socket is closed with its last claim, so that no reload refuses one connection.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING, Any
+
+from g3.errors import ConfigError
+from g3.net.listen import TCPListener, bind_tcp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from g3.net.options import TCPListen
+
+
+class Claim:
+    """One server's share of a listening socket."""
+
+    __slots__ = ("_entry", "on_accept", "options", "owner")
+
+    def __init__(self, entry: Entry, options: TCPListen, owner: Any) -> None:
+        self._entry = entry
+        self.options = options
+        self.owner = owner
+        self.on_accept: Callable[[socket.socket, Any], None] | None = None
+
+    @property
+    def address(self) -> Any:
+        """Where the socket really listens (port 0 was filled in by the kernel)."""
+        return self._entry.socket.getsockname()
+
+    def start(self, on_accept: Callable[[socket.socket, Any], None]) -> None:
+        """From now on C{on_accept(socket, peer)} gets every connection of this address."""
+        self.on_accept = on_accept
+        self._entry.activate(self)
+
+    def release(self) -> None:
+        """Take no more; the socket is closed when this was the last claim. Again: nothing."""
+        self._entry.release(self)
+
+
+class Entry:
+    """A listening socket and who claims it."""
+
+    __slots__ = ("_acceptor", "_pool", "claims", "key", "socket", "started")
+
+    def __init__(self, pool: ListenerPool, key: object, sock: socket.socket) -> None:
+        self._pool = pool
+        self.key = key
+        self.socket = sock
+        self.claims: list[Claim] = []
+        self.started: list[Claim] = []
+        self._acceptor: Any = None
+
+    def activate(self, claim: Claim) -> None:
+        if claim in self.started:
+            self.started.remove(claim)
+        self.started.append(claim)
+        if self._acceptor is None:
+            self._acceptor = self._pool.acceptor(self._pool.reactor, self.socket, self._accepted)
+            self._acceptor.start()
+        elif len(self.started) > 1:
+            self.socket.listen(claim.options.backlog)
+
+    def release(self, claim: Claim) -> None:
+        if claim not in self.claims:
+            return
+        if len(self.claims) == 1:
+            self.close()
+        self.claims.remove(claim)
+        if claim in self.started:
+            self.started.remove(claim)
+
+    def close(self) -> None:
+        """Those who are queued now are still served: a client whose connect succeeded is never reset."""
+        self._pool.forget(self)
+        if self._acceptor is not None:
+            self._acceptor.stop(drain=True)
+        else:
+            self.socket.close()
+
+    def _accepted(self, sock: socket.socket, peer: Any) -> None:
+        if self.started and self.started[-1].on_accept is not None:
+            self.started[-1].on_accept(sock, peer)
+        else:
+            sock.close()
+
+
+def _where(options: TCPListen, name: str) -> object:
+    """What makes two listen options the same socket: all that cannot be changed once it is bound. Port 0 is a port for each server."""
+    return (options.address, options.interface, options.ipv6_only, name if options.address[1] == 0 else "")
+
+
+class ListenerPool:
+    """The listening sockets of a process, by address. C{bind} and C{acceptor} are those of g3.net.listen; tests pass others."""
+
+    def __init__(self, reactor: Any, *, bind: Callable[..., socket.socket] = bind_tcp, acceptor: Callable[..., Any] = TCPListener) -> None:
+        self.reactor = reactor
+        self.acceptor = acceptor
+        self._bind = bind
+        self._entries: dict[object, Entry] = {}
+
+    def claim(self, options: TCPListen, owner: Any) -> Claim:
+        """A share of the socket that C{options} (g3.net.options.TCPListen) describe, bound now if nobody has it.
+
+        @param owner: the server; its name and place stand in the error.
+        @raise ConfigError: the address cannot be listened on.
+        """
+        key = _where(options, owner.name)
+        entry = self._entries.get(key)
+        if entry is None:
+            try:
+                sock = self._bind_beside(options)
+            except ConfigError as error:
+                raise ConfigError(f'{_place(owner)}server "{owner.name}" {error}') from error
+            entry = self._entries[key] = Entry(self, key, sock)
+        claim = Claim(entry, options, owner)
+        entry.claims.append(claim)
+        return claim
+
+    def adopt(self, options: TCPListen, name: str, sock: socket.socket) -> None:
+        """Take over a socket that somebody else bound for C{options} of the server C{name}; it waits for a claim."""
+        key = _where(options, name)
+        self._entries[key] = Entry(self, key, sock)
+
+    def conflicts(self, leaving: Callable[[Any], bool]) -> list[str]:
+        """Addresses claimed by more than one server when those for which C{leaving} holds are gone; a line for each."""
+        lines = []
+        for entry in self._entries.values():
+            owners = [claim.owner for claim in entry.claims if not leaving(claim.owner)]
+            if len(owners) > 1:
+                names = " and ".join(sorted(f'"{owner.name}"' for owner in owners))
+                lines.append(f"{_place(owners[-1])}servers {names} both listen on {_address(entry.claims[0].options)}")
+        return lines
+
+    def drop_unclaimed(self) -> None:
+        """Close what was adopted and nobody claimed."""
+        for entry in [entry for entry in self._entries.values() if not entry.claims]:
+            entry.close()
+
+    def sockets(self) -> Iterable[socket.socket]:
+        """Every listening socket."""
+        return [entry.socket for entry in self._entries.values()]
+
+    def forget(self, entry: Entry) -> None:
+        """C{entry} closes itself."""
+        if self._entries.get(entry.key) is entry:
+            del self._entries[entry.key]
+
+    def _bind_beside(self, options: TCPListen) -> socket.socket:
+        """Bind; where an own socket on the same port is in the way (C{[::]:80} to C{127.0.0.1:80}), beside it.
+
+        The kernel lets two sockets of one user overlap while both have SO_REUSEPORT. It is set for the time of the bind only: with it
+        set for good, a second daemon could listen unnoticed on our port and take half of the connections.
+        """
+        try:
+            return self._bind(options)
+        except ConfigError as error:
+            taken = getattr(error.__cause__, "errno", None) == errno.EADDRINUSE
+            beside = [entry.socket for entry in self._entries.values() if taken and _port(entry.socket) == options.address[1]]
+            if not beside:
+                raise
+        for sock in beside:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            sock = self._bind(options, reuse_port=True)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+            return sock
+        finally:
+            for sock in beside:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+
+
+def _port(sock: socket.socket) -> int:
+    return int(sock.getsockname()[1])
+
+
+def _address(options: TCPListen) -> str:
+    host, port = options.address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _place(owner: Any) -> str:
+    """Where the configuration defines the server, for the front of a message."""
+    place = getattr(owner, "place", None)
+    return f"{place}: " if place else ""

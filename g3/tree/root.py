@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tree of one daemon: its nodes by kind as child services, and every operation on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.logger import Logger
+
+from g3.component import verify_node
+from g3.errors import ConfigError
+from g3.tree.node import KIND_ORDER, NodeContext
+from g3.tree.offline import within
+from g3.tree.plan import Change, difference, summary
+from g3.tree.reload import Transition
+from g3.tree.slots import STAND_INS, Slots
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from g3.component import Components
+
+log = Logger()
+
+#: Seconds that tasks which were told to end have for it when the process stops.
+LAST_WAIT = 2.0
+
+
+class IConfiguration(Protocol):
+    """One reading of the configuration."""
+
+    def nodes(self) -> Mapping[str, Sequence[Any]]:
+        """The node configurations of each kind, a node after those it refers to."""
+
+    def references(self) -> Iterable[tuple[str, str]]:
+        """Every (kind, name) that some node refers to."""
+
+    def with_node(self, kind: str, config: Any) -> IConfiguration:
+        """The same with one node in place of its namesake. Raises ConfigError when that makes a cycle."""
+
+
+class ISource(Protocol):
+    """Where configurations come from."""
+
+    def load(self) -> IConfiguration:
+        """Read all of it. Raises ConfigError."""
+
+    def load_one(self, kind: str, name: str) -> Any:
+        """Read again the one document that defined a node. Raises ConfigError."""
+
+
+class NodesOfKind(MultiService):
+    """The nodes of one kind. A node is exchanged for its successor here while both run, which MultiService would refuse."""
+
+    def enter(self, node: Any) -> None:
+        """C{node}, started already, is the child of its name."""
+        name: str = node.name
+        old = self.namedServices.get(name)
+        if old is not None:
+            self.leave(old)
+        node.parent = self
+        self.namedServices[name] = node
+        self.services.append(node)
+
+    def leave(self, node: Any) -> None:
+        """C{node} is no child any more; it is not stopped."""
+        if node in self.services:
+            self.services.remove(node)
+        if self.namedServices.get(node.name) is node:
+            del self.namedServices[node.name]
+        node.parent = None
+
+    @property
+    def named(self) -> Mapping[str, Any]:
+        """The nodes by name."""
+        return self.namedServices
+
+
+class Root(MultiService):
+    """All nodes of a daemon.
+
+    The context is completed here: it gets its slots. Operations that change the tree run one after the other. They raise ConfigError, with
+    all there is to say, and then have changed nothing.
+    """
+
+    def __init__(self, context: NodeContext, components: Components) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.context = context
+        self.components = components
+        self.slots = context.slots = Slots(self._stand_in)
+        self.listeners = context.listeners
+        self.configuration: IConfiguration | None = None
+        self.ready = False
+        self._lock = DeferredLock()
+        self._kinds: dict[str, NodesOfKind] = {}
+        for kind in KIND_ORDER:
+            nodes = self._kinds[kind] = NodesOfKind()  # type: ignore[no-untyped-call]
+            nodes.setName(kind)  # type: ignore[no-untyped-call]
+            nodes.setServiceParent(self)  # type: ignore[no-untyped-call]
+        self._draining: list[tuple[str, Any]] = []
+        self._waiting: list[Deferred[None]] = []
+        self._start: Transition | None = None
+
+    # What runs
+
+    def nodes(self, kind: str) -> Mapping[str, Any]:
+        """The configured nodes of a kind by name."""
+        return self._kinds[kind].named
+
+    def node(self, kind: str, name: str) -> Any:
+        """A configured node. Raises ConfigError when there is none of that name."""
+        try:
+            return self.nodes(kind)[name]
+        except KeyError:
+            raise ConfigError(f"no such {kind.replace('_', ' ')}: {name}") from None
+
+    def names(self, kind: str) -> list[str]:
+        """The names of a kind that are known, stand-ins in use included, sorted."""
+        return [slot.name for slot in self.slots.of(kind)]
+
+    def offline_servers(self) -> list[Any]:
+        """Servers that take no clients any more and still have tasks."""
+        return [node for kind, node in self._draining if kind == "server"]
+
+    # The first start, in two steps: sockets are bound while we may, all else once the reactor runs
+
+    def prepare(self, configuration: IConfiguration) -> Deferred[None]:
+        """Make all nodes and take what they need. The Deferred fails with ConfigError, and nothing is left behind."""
+        self._start = self._transition(configuration, difference({}, configuration.nodes()))
+        self.configuration = configuration
+        return Deferred.fromCoroutine(self._start.prepare())
+
+    def begin(self) -> None:
+        """Serve. Raises ConfigError."""
+        if self._start is None:
+            raise ConfigError("begin comes after prepare")
+        start, self._start = self._start, None
+        start.commit()
+        self.listeners.drop_unclaimed()
+        self.ready = True
+
+    # Reload
+
+    async def reload(self, source: ISource, dry_run: bool = False) -> list[str]:
+        """Read the configuration again and go over to it; C{dry_run} only tells what would change.
+
+        @return: a line for each change.
+        """
+        async with _Held(self._lock):
+            configuration = source.load()
+            changes = self._difference(configuration)
+            if not dry_run:
+                await self._go(configuration, changes)
+            return summary(changes)
+
+    async def reload_node(self, source: ISource, kind: str, name: str) -> list[str]:
+        """Read one node's document again and go over to it.
+
+        @raise ConfigError: there is no such node, or its document now has another name.
+        """
+        async with _Held(self._lock):
+            self.node(kind, name)
+            if self.configuration is None:
+                raise ConfigError("not serving yet")
+            configuration = self.configuration.with_node(kind, source.load_one(kind, name))
+            changes = self._difference(configuration)
+            await self._go(configuration, changes)
+            return summary(changes)
+
+    def _difference(self, configuration: IConfiguration) -> list[Change]:
+        if not self.ready:
+            raise ConfigError("not serving, nothing to reload")
+        try:
+            return difference({kind: self.nodes(kind) for kind in KIND_ORDER}, configuration.nodes())
+        except Exception as error:
+            log.failure("comparing configurations failed")
+            raise ConfigError(f"{type(error).__name__}: {error}") from error
+
+    async def _go(self, configuration: IConfiguration, changes: list[Change]) -> None:
+        transition = self._transition(configuration, changes)
+        await transition.prepare()
+        if not self.ready:
+            transition.discard()
+            raise ConfigError("shutting down, nothing was changed")
+        transition.commit()
+        self.configuration = configuration
+
+    def _transition(self, configuration: IConfiguration, changes: list[Change]) -> Transition:
+        return Transition(self, changes, configuration.references())
+
+    # What transitions ask for
+
+    def make(self, kind: str, config: Any) -> Any:
+        """A verified node."""
+        node = self.components.load(kind, config.type_word)(config, self.context)
+        verify_node(kind, node)
+        return node
+
+    def put(self, kind: str, node: Any) -> None:
+        """C{node} runs."""
+        self._kinds[kind].enter(node)
+        for source in metric_sources(node):
+            self.context.metrics.add(source)
+            if hasattr(source, "online"):
+                source.online = True
+
+    def take(self, kind: str, node: Any) -> None:
+        """C{node} runs no more."""
+        self._kinds[kind].leave(node)
+
+    def retire(self, kind: str, node: Any) -> None:
+        """Stop C{node}; it is kept until its last task ended."""
+        used = self._used_sources()
+        for source in metric_sources(node):
+            if id(source) not in used and hasattr(source, "online"):
+                source.online = False
+        self._draining.append((kind, node))
+        maybeDeferred(node.stopService).addErrback(lambda failure: log.failure("stopping {node} failed", failure, node=node)).addBoth(
+            lambda _: self._retired(kind, node)
+        )
+
+    def _retired(self, kind: str, node: Any) -> None:
+        self._draining.remove((kind, node))
+        used = self._used_sources()
+        for source in metric_sources(node):
+            if id(source) not in used:
+                self.context.metrics.remove(source)
+        self.context.lasting.prune((of, each.name, each.config.type_word) for of, each in self._everyone())
+        if not self._draining:
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                each.callback(None)
+
+    def _everyone(self) -> Iterable[tuple[str, Any]]:
+        yield from ((kind, node) for kind in KIND_ORDER for node in self.nodes(kind).values())
+        yield from self._draining
+
+    def _used_sources(self) -> set[int]:
+        draining = (node for _, node in self._draining)
+        running = (node for kind in KIND_ORDER for node in self.nodes(kind).values())
+        return {id(source) for nodes in (running, draining) for node in nodes for source in metric_sources(node)}
+
+    def _stand_in(self, kind: str, name: str) -> Any:
+        cls = self.components.load(kind, STAND_INS[kind])
+        node = cls(cls.schema(name=name), self.context)
+        verify_node(kind, node)
+        return node
+
+    # The end
+
+    def close_servers(self) -> None:
+        """Take no new clients; servers go on with the tasks they have."""
+        self.ready = False
+        for node in list(self.nodes("server").values()):
+            self.take("server", node)
+            self.retire("server", node)
+
+    def drained(self) -> Deferred[None]:
+        """Fires when nothing is left of what was stopped."""
+        event: Deferred[None] = Deferred()
+        if self._draining:
+            self._waiting.append(event)
+        else:
+            event.callback(None)
+        return event
+
+    def force_quit(self, name: str) -> int:
+        """End the tasks of offline servers of that name; how many servers there were."""
+        return _force_quit([node for node in self.offline_servers() if node.name == name])
+
+    def force_quit_all(self) -> int:
+        """End the tasks of all offline servers; how many servers there were."""
+        return _force_quit(self.offline_servers())
+
+    def stopService(self) -> Deferred[Any]:
+        """The reactor stops: nobody is waited for longer than it takes to tell them."""
+        self.close_servers()
+        self.force_quit_all()
+        done: Deferred[Any] = within(self.context.reactor, self.drained(), LAST_WAIT)
+        return done.addBoth(lambda _: super(Root, self).stopService())
+
+
+def metric_sources(node: Any) -> list[Any]:
+    """What a node has to export: its C{stats}, if that is an IMetricSource, and what C{metric_sources()} of its own names."""
+    stats = getattr(node, "stats", None)
+    sources = [stats] if hasattr(stats, "samples") else []
+    more = getattr(node, "metric_sources", None)
+    return sources + list(more() if more is not None else ())
+
+
+def _force_quit(nodes: list[Any]) -> int:
+    for node in nodes:
+        try:
+            node.force_quit()
+        except Exception:
+            log.failure("force quit of {node} failed", node=node)
+    return len(nodes)
+
+
+class _Held:
+    """C{async with} for a DeferredLock."""
+
+    def __init__(self, lock: DeferredLock) -> None:
+        self._lock = lock
+
+    async def __aenter__(self) -> None:
+        await self._lock.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
