@@ -168,7 +168,7 @@ class Bool(Value[bool]):
         raise wrong_type(node, "a bool")
 
     def json_schema(self) -> dict[str, Any]:
-        return {"anyOf": [{"type": ["boolean", "integer"]}, {"type": "string", "pattern": "^(?i:on|off|true|false|yes|no|1|0)$"}]}
+        return {"anyOf": [{"type": ["boolean", "integer"]}, {"type": "string", "pattern": any_case(self._WORDS)}]}
 
 
 class Enum(Value[E]):
@@ -200,8 +200,20 @@ class Enum(Value[E]):
 def word_schema(words: Iterable[str]) -> dict[str, Any]:
     """JSON Schema of a word in any case and with C{-} or C{_}."""
     known = list(words)
-    pattern = "|".join(re.sub("_", "[-_]", re.sub(r"([.+*?()|{}$^\[\]\\/])", r"\\\1", word)) for word in known)
-    return {"anyOf": [{"enum": known}, {"type": "string", "pattern": f"^(?i:{pattern})$"}]}
+    return {"anyOf": [{"enum": known}, {"type": "string", "pattern": any_case(known)}]}
+
+
+def any_case(words: Iterable[str]) -> str:
+    """A regular expression for words in any case and with C{-} or C{_}, of the plain kind that every JSON Schema tool knows."""
+    return f"^({'|'.join(''.join(map(_any_case_char, word)) for word in words)})$"
+
+
+def _any_case_char(char: str) -> str:
+    if char == "_":
+        return "[-_]"
+    if char.isalpha() and char.isascii():
+        return f"[{char.lower()}{char.upper()}]"
+    return char if char.isalnum() else f"\\{char}"
 
 
 class List(Value[tuple[T, ...]]):
