@@ -13,7 +13,6 @@ import unicodedata
 MAX_VALUE = 16384
 CUT_MARK = "..."
 
-_PLAIN = re.compile(r"[ -~]*")
 _SPECIAL = re.compile(r"[^ !#-&(-\[\]-~]")
 _SPECIAL_BRACKET = re.compile(r"[^ !#-&(-\[^-~]")
 _SHORT = {"\\": "\\\\", '"': '\\"', "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0", "]": "\\]"}

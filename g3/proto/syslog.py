@@ -27,6 +27,11 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _PRINTABLE = frozenset(chr(code) for code in range(33, 127))
 
 
+def month(number: int) -> str:
+    """C{Jan} for 1, in no language but English."""
+    return _MONTHS[number - 1]
+
+
 def header_word(text: str, limit: int) -> str:
     """A header field: printable ASCII without spaces, at most C{limit} characters, C{-} when nothing is left (RFC 5424 section 6)."""
     return "".join([char if char in _PRINTABLE else "_" for char in text[:limit]]) or "-"
@@ -58,7 +63,7 @@ class Header3164(Header):
             local = time.localtime(second)
             clock = f"{local.tm_hour:02}:{local.tm_min:02}:{local.tm_sec:02}"
             host = f" {self.hostname}" if self.hostname else ""
-            self._time = f"{_MONTHS[local.tm_mon - 1]} {local.tm_mday:2} {clock}{host} {self.ident}[{self.pid}]: "
+            self._time = f"{month(local.tm_mon)} {local.tm_mday:2} {clock}{host} {self.ident}[{self.pid}]: "
             self._second = second
         return f"<{self.facility << 3 | severity}>{self._time}"
 

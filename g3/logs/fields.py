@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The value forms of log fields. A form of nothing is None, and None is left out of the record (upstream: log)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from g3.task import IPAddress, SocketAddress
+
+    Value = str | int | float | bool | None
+    Fields = Sequence[tuple[str, Value]]
+
+#: A scheme longer than this is none.
+_MAX_SCHEME = 32
+
+
+def duration(seconds: float) -> str | None:
+    """C{1.234s}, C{1.234ms}, C{1.234\u00b5s} or C{123.000ns}: rounded half to even to three digits; None for zero."""
+    nanos = round(seconds * 1_000_000_000)
+    if nanos <= 0:
+        return None
+    if nanos >= 1_000_000_000:
+        return _scaled(nanos, 1_000_000, "s")
+    if nanos >= 1_000_000:
+        return _scaled(nanos, 1_000, "ms")
+    if nanos >= 1_000:
+        return f"{nanos // 1000}.{nanos % 1000:03}\u00b5s"
+    return f"{nanos}.000ns"
+
+
+def _scaled(nanos: int, step: int, unit: str) -> str:
+    thousandths, rest = divmod(nanos, step)
+    if rest * 2 > step or (rest * 2 == step and thousandths & 1):
+        thousandths += 1
+    return f"{thousandths // 1000}.{thousandths % 1000:03}{unit}"
+
+
+class _Clock:
+    """The text of the second last asked for: records come many to a second."""
+
+    second = -1
+    text = ""
+
+
+def timestamp(epoch: float) -> str:
+    """RFC 3339 with microseconds, UTC: C{2021-12-01T10:20:30.123456Z}."""
+    second, micros = divmod(int(epoch * 1_000_000), 1_000_000)
+    if second != _Clock.second:
+        _Clock.text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        _Clock.second = second
+    return f"{_Clock.text}.{micros:06}Z"
+
+
+def moment(when: datetime | None) -> str | None:
+    """The same of a datetime; one without a zone is UTC."""
+    if when is None:
+        return None
+    if when.tzinfo is None:
+        return when.isoformat(timespec="microseconds") + "Z"
+    return timestamp(when.timestamp())
+
+
+def uuid_text(value: UUID) -> str:
+    """32 hex digits."""
+    return value.hex
+
+
+def address(value: SocketAddress | None) -> str | None:
+    """C{ip:port}, an IPv6 one in brackets."""
+    if value is None:
+        return None
+    host, port = value
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def ip(value: IPAddress | None) -> str | None:
+    """An address as text."""
+    return None if value is None else str(value)
+
+
+def optional(value: str | None) -> str | None:
+    """A text, None when empty."""
+    return value or None
+
+
+def uri(value: str, max_chars: int) -> str:
+    """A request target: a password in it as C{xyz}, at most C{max_chars} characters."""
+    at = value.find("@")
+    if at > 0:
+        value = _masked(value)
+    return value[:max_chars]
+
+
+def _masked(value: str) -> str:
+    scheme = value.find("://", 0, _MAX_SCHEME)
+    start = scheme + 3 if scheme > 0 else 0
+    if value.startswith("/"):
+        return value
+    ends = [position for position in (value.find(mark, start) for mark in "/?#") if position >= 0]
+    end = min(ends, default=len(value))
+    at = value.rfind("@", start, end)
+    colon = value.find(":", start, at) if at >= 0 else -1
+    return value if colon < 0 else f"{value[: colon + 1]}xyz{value[at:]}"

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A logger: records into a bounded queue and from it into a sink; what does not fit is dropped and counted.
+
+A L{Logger} is a node's handle with the fields that node puts into every record. A L{Channel} is what loggers may share: queue, format,
+sink and statistics.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.logger import Logger as ProcessLogger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from g3.logs.fields import Fields
+    from g3.metrics.logger import LoggerStats
+
+_log = ProcessLogger()
+
+#: Seconds until a sink that takes nothing now is tried again.
+RETRY_DELAY = 0.02
+#: When a record is too big for its sink, string values are cut to this many characters.
+SHORT_VALUE = 256
+
+
+class Sink(Protocol):
+    """Where formatted records go."""
+
+    limit: int
+
+    def send(self, record: bytes) -> None:
+        """Hand one record on, without waiting.
+
+        @raise BlockingIOError: it would have to wait.
+        @raise OSError: the peer is unreachable, or EMSGSIZE.
+        """
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
+class Encoder(Protocol):
+    """How a record looks."""
+
+    def constants(self, fields: Fields) -> Any:
+        """Fields of every record, made ready once."""
+
+    def encode(self, constants: Any, message: str, fields: Fields, now: float, *, limit: int = ...) -> bytes:
+        """One record; each string value at most C{limit} characters."""
+
+
+class Channel:
+    """Queue, format and sink under one logger name.
+
+    @param size: how many records may wait; C{offset}: of failures every 2**offset is reported to the process log.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        name: str,
+        encoder: Encoder,
+        sink: Sink,
+        stats: LoggerStats,
+        *,
+        size: int = 4096,
+        offset: int = 10,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = name
+        self.encoder = encoder
+        self.stats = stats
+        self._reactor = reactor
+        self._sink = sink
+        self._size = max(size, 1)
+        self._mask = (1 << offset) - 1
+        self._wall = wall
+        self._queue: deque[bytes] = deque()
+        self._retry: Any = None
+        self._errors = 0
+        self._closed = False
+
+    def submit(self, constants: Any, message: str, fields: Fields) -> None:
+        """Log one record. Never waits, never raises."""
+        self.stats.total += 1
+        if self._closed:
+            self.stats.channel_closed += 1
+            return
+        if len(self._queue) >= self._size:
+            self.stats.channel_overflow += 1
+            return
+        try:
+            record = self._encode(constants, message, fields)
+        except Exception as error:  # whatever is in a record, its task goes on
+            self.stats.format_failed += 1
+            self._report(error)
+            return
+        if self._queue or not self._send(record):
+            self._queue.append(record)
+            self._wait()
+
+    def _encode(self, constants: Any, message: str, fields: Fields) -> bytes:
+        now = self._wall()
+        record = self.encoder.encode(constants, message, fields, now)
+        if len(record) > self._sink.limit:
+            record = self.encoder.encode(constants, message, fields, now, limit=SHORT_VALUE)
+        return record
+
+    def _send(self, record: bytes) -> bool:
+        """Whether the record is done with, one way or the other."""
+        try:
+            self._sink.send(record)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                self.stats.format_failed += 1
+            else:
+                self.stats.peer_unreachable += 1
+            self._report(error)
+            return True
+        self.stats.passed += 1
+        self.stats.size += len(record)
+        if self._errors:
+            _log.info("logger {name} back to work, lost {count} messages", name=self.name, count=self._errors)
+            self._errors = 0
+        return True
+
+    def _wait(self) -> None:
+        if self._retry is None:
+            self._retry = self._reactor.callLater(RETRY_DELAY, self._flush)
+
+    def _flush(self) -> None:
+        self._retry = None
+        while self._queue:
+            if not self._send(self._queue[0]):
+                self._wait()
+                return
+            self._queue.popleft()
+
+    def _report(self, error: Exception) -> None:
+        count = self._errors
+        self._errors += 1
+        if count == 0 or (count & self._mask) == 0:
+            _log.warn("logger {name} has lost {count} messages, the last for: {error}", name=self.name, count=count + 1, error=error)
+
+    def close(self) -> None:
+        """Try what waits a last time; the rest is dropped and counted, as is what comes later."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        while self._queue and self._send(self._queue[0]):
+            self._queue.popleft()
+        self.stats.channel_closed += len(self._queue)
+        self._queue.clear()
+
+
+class Logger:
+    """What a node logs to: a channel, and the fields of that node.
+
+    Callers that have None in place of a Logger skip all work, also that of making fields.
+    """
+
+    __slots__ = ("_channel", "_constants")
+
+    def __init__(self, channel: Channel, fields: Fields) -> None:
+        self._channel = channel
+        self._constants = channel.encoder.constants(fields)
+
+    @property
+    def name(self) -> str:
+        """The metrics tag C{logger}."""
+        return self._channel.name
+
+    def log(self, message: str, fields: Fields) -> None:
+        """One record: C{fields} in their order, those with value None left out. Values are str, int, float or bool."""
+        self._channel.submit(self._constants, message, fields)

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Task log records (upstream: log/task). Which fields an event has, and their order, is here and nowhere else.
+
+Every function takes the Logger of the server; the caller has checked that there is one and that the user's C{log_rate_limit} lets it log.
+C{now} is monotonic seconds, of the clock of C{Task.created}.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from g3.logs.fields import address, duration, ip, moment, optional, timestamp, uri
+
+if TYPE_CHECKING:
+    from g3.errors import TaskError
+    from g3.logs.fields import Value
+    from g3.logs.logger import Logger
+    from g3.task import Task
+
+    Pairs = list[tuple[str, Value]]
+
+
+class TaskEvent(Enum):
+    """When in its life a task is logged; the value is the field C{task_event}."""
+
+    CREATED = "Created"
+    CONNECTED = "Connected"
+    PERIODIC = "Periodic"
+    CLIENT_SHUTDOWN = "ClientShutdown"
+    UPSTREAM_SHUTDOWN = "UpstreamShutdown"
+    FINISHED = "Finished"
+
+
+class Traffic(NamedTuple):
+    """Bytes: read from and written to the client, read from and written to the remote."""
+
+    client_read: int = 0
+    client_written: int = 0
+    remote_read: int = 0
+    remote_written: int = 0
+
+
+NO_TRAFFIC = Traffic()
+
+_SHUTDOWN = (TaskEvent.CLIENT_SHUTDOWN, TaskEvent.UPSTREAM_SHUTDOWN)
+
+
+class HTTPForwardNotes:
+    """What the log of a forwarded request tells beside its task. Durations in seconds since the request was ready, zero when not reached."""
+
+    __slots__ = (
+        "dur_req_send_all",
+        "dur_req_send_hdr",
+        "dur_rsp_recv_all",
+        "dur_rsp_recv_hdr",
+        "method",
+        "origin_status",
+        "pipeline_wait",
+        "reuse_connection",
+        "rsp_status",
+        "uri",
+        "uri_max_chars",
+        "user_agent",
+    )
+
+    def __init__(self, method: str, uri: str, uri_max_chars: int = 1024) -> None:
+        self.method = method
+        self.uri = uri
+        self.uri_max_chars = uri_max_chars
+        self.user_agent = ""
+        self.pipeline_wait = 0.0
+        self.reuse_connection = False
+        self.rsp_status = 0
+        self.origin_status = 0
+        self.dur_req_send_hdr = 0.0
+        self.dur_req_send_all = 0.0
+        self.dur_rsp_recv_hdr = 0.0
+        self.dur_rsp_recv_all = 0.0
+
+
+def _start(task: Task, task_type: str, event: TaskEvent) -> Pairs:
+    client = task.client
+    return [
+        ("task_type", task_type),
+        ("task_id", task.id.hex),
+        ("task_event", event.value),
+        ("stage", task.stage.value),
+        ("start_at", timestamp(task.started_at)),
+        ("user", task.user_name),
+        ("server_addr", address(client.server)),
+        ("client_addr", address(client.client)),
+        ("upstream", _upstream(task)),
+    ]
+
+
+def _upstream(task: Task) -> str | None:
+    return str(task.upstream) if task.upstream.host else None
+
+
+def _connect(task: Task, shutdown: bool = False) -> Pairs:
+    notes = task.connect
+    egress = notes.egress
+    fields: Pairs = [("escaper", notes.escaper)]
+    if not shutdown:
+        fields.append(("next_bind_ip", ip(notes.bind_ip)))
+    fields += [
+        ("next_bound_addr", address(notes.local)),
+        ("next_peer_addr", address(notes.peer)),
+        ("next_expire", None if egress is None else moment(egress.expire)),
+    ]
+    if not shutdown:
+        fields += [("tcp_connect_tries", notes.tries), ("tcp_connect_spend", duration(notes.spend))]
+    return fields
+
+
+def _bytes(traffic: Traffic) -> Pairs:
+    return [
+        ("c_rd_bytes", traffic.client_read),
+        ("c_wr_bytes", traffic.client_written),
+        ("r_rd_bytes", traffic.remote_read),
+        ("r_wr_bytes", traffic.remote_written),
+    ]
+
+
+def log_tcp_connect(
+    logger: Logger, task: Task, event: TaskEvent, now: float, *, error: TaskError | None = None, traffic: Traffic = NO_TRAFFIC
+) -> None:
+    """A tunnel or stream. C{error} is the final reason, and only C{FINISHED} has one."""
+    fields = _start(task, "TcpConnect", event)
+    if event is not TaskEvent.CREATED:
+        fields += _connect(task, event in _SHUTDOWN)
+    if error is not None:
+        fields.append(("reason", error.reason))
+    fields.append(("wait_time", duration(task.wait)))
+    if event is not TaskEvent.CREATED:
+        fields.append(("ready_time", duration(task.ready)))
+        if event is not TaskEvent.CONNECTED:
+            fields.append(("total_time", duration(now - task.created)))
+            fields += _bytes(traffic)
+    logger.log("" if error is None else str(error), fields)
+
+
+def log_http_forward(
+    logger: Logger,
+    task: Task,
+    http: HTTPForwardNotes,
+    event: TaskEvent,
+    now: float,
+    *,
+    error: TaskError | None = None,
+    traffic: Traffic = NO_TRAFFIC,
+) -> None:
+    """A forwarded request; a shutdown event has no record of this type. C{error} as in L{log_tcp_connect}."""
+    fields = _start(task, "HttpForward", event)
+    created = event is TaskEvent.CREATED
+    if not created:
+        fields += _connect(task)
+    if error is not None:
+        fields.append(("reason", error.reason))
+    fields.append(("pipeline_wait", duration(http.pipeline_wait)))
+    if not created:
+        fields.append(("reuse_connection", http.reuse_connection))
+    fields += [
+        ("method", http.method),
+        ("uri", uri(http.uri, http.uri_max_chars)),
+        ("user_agent", optional(http.user_agent)),
+    ]
+    if event in (TaskEvent.PERIODIC, TaskEvent.FINISHED):
+        fields += [("rsp_status", http.rsp_status), ("origin_status", http.origin_status)]
+    fields.append(("wait_time", duration(task.wait)))
+    if not created:
+        fields.append(("ready_time", duration(task.ready)))
+    if event in (TaskEvent.PERIODIC, TaskEvent.FINISHED):
+        fields += _http_durations(http, duration(now - task.created), event)
+        fields += _bytes(traffic)
+    logger.log("" if error is None else str(error), fields)
+
+
+def _http_durations(http: HTTPForwardNotes, total: str | None, event: TaskEvent) -> Pairs:
+    fields: Pairs = [
+        ("dur_req_send_hdr", duration(http.dur_req_send_hdr)),
+        ("dur_req_send_all", duration(http.dur_req_send_all)),
+        ("dur_rsp_recv_hdr", duration(http.dur_rsp_recv_hdr)),
+        ("dur_rsp_recv_all", duration(http.dur_rsp_recv_all)),
+    ]
+    return [*fields, ("total_time", total)] if event is TaskEvent.FINISHED else [("total_time", total), *fields]
