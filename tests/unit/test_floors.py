@@ -225,7 +225,7 @@ class HouseRuleTests(SynchronousTestCase):
             text = path.read_text()
             if "# SPDX-License-Identifier: Apache-2.0" not in "\n".join(text.splitlines()[:2]):
                 wrong.append(f"{path.relative_to(ROOT)}: no SPDX line")
-            if not ast.get_docstring(ast.parse(text)):
+            if path.name != "__init__.py" and not ast.get_docstring(ast.parse(text)):
                 wrong.append(f"{path.relative_to(ROOT)}: no docstring")
         self.assertEqual(wrong, [])
 
