@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import txaio
 from twisted.logger import ILogObserver, LogLevel, formatEvent
 from twisted.logger import Logger as TwistedLogger
+from txaio import tx
 from zope.interface import implementer
 
 from g3.logs.drivers import DatagramSink, JournalSink, line_time
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.logger import LogEvent
+
+    from g3.logs.fields import Fields
 
 CONSOLE, SYSLOG, JOURNALD = "console", "syslog", "journald"
 TARGETS = (CONSOLE, SYSLOG, JOURNALD)
@@ -133,7 +136,7 @@ class JournalWriter:
         self._ident = ident
 
     def __call__(self, rank: int, text: str, namespace: str) -> None:
-        fields = [
+        fields: Fields = [
             ("PRIORITY", _RANKS[rank][2]),
             ("SYSLOG_IDENTIFIER", self._ident),
             ("CODE_POSITION", namespace),
@@ -172,8 +175,8 @@ class _ToTwisted(logging.Handler):
 
 def setup_levels(verbosity: int) -> None:
     """Set txaio's level, and let the standard library's loggers speak through Twisted's. Call once, before anything logs."""
-    txaio.use_twisted()
-    txaio.set_global_log_level(level_word(verbosity))
+    txaio.use_twisted()  # type: ignore[no-untyped-call]
+    tx.set_global_log_level(level_word(verbosity))  # type: ignore[no-untyped-call]
     root = logging.getLogger()
     if not any(isinstance(handler, _ToTwisted) for handler in root.handlers):
         root.addHandler(_ToTwisted())
