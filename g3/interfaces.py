@@ -112,7 +112,7 @@ class IHTTPForwardConnection(Interface):
 
 
 class IFTPConnect(Interface):
-    """Can reach an FTP server: a control stream, then data streams to the same host (R 2.2)."""
+    """Can reach an FTP server: a control stream, then data streams to the same host."""
 
     def ftp_control(task):
         """A coroutine of an L{IStream} to C{task.upstream}."""
@@ -219,6 +219,16 @@ class IPublishable(Interface):
 
     def published():
         """The value last taken, or None: JSON types only."""
+
+
+class IUserDirectory(Interface):
+    """A user group that can name its users (`g3proxy-ctl user-group NAME list-static-user`)."""
+
+    def static_users():
+        """Names of the users in the configuration."""
+
+    def dynamic_users():
+        """Names of the users that a source or an operator gave at run time."""
 
 
 class IReloadable(Interface):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from twisted.application.service import Service
 
-from g3.component import KINDS
 from g3.metrics.registry import MetricRegistry
 
 if TYPE_CHECKING:
@@ -97,14 +96,6 @@ class NodeContext:
         return self.slots.get(kind, name)
 
 
-def kind_of(cls: type) -> str:
-    """Which kind of node a class is. Raises TypeError when it is none."""
-    for kind, interface in KINDS.items():
-        if interface.implementedBy(cls):
-            return kind
-    raise TypeError(f"{cls.__name__} implements none of {', '.join(KINDS)}")
-
-
 class Node(Service):
     """Base of every server, escaper, resolver, user group and auditor.
 
@@ -149,14 +140,9 @@ class Node(Service):
         Service.stopService(self)  # type: ignore[no-untyped-call]
         return self.stop()
 
-    @property
-    def kind(self) -> str:
-        """The kind of node: the key of C{KINDS} whose interface it provides."""
-        return kind_of(type(self))
-
-    def lasting(self, what: str, make: Callable[[], T]) -> T:
+    def lasting(self, kind: str, what: str, make: Callable[[], T]) -> T:
         """An object of this node that is kept over reloads while name and type stay, such as its statistics."""
-        return self.context.lasting.get(self.kind, self.config.name, self.type_word, what, make)
+        return self.context.lasting.get(kind, self.config.name, self.type_word, what, make)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
@@ -56,7 +56,7 @@ class NodesOfKind(MultiService):
 
     def enter(self, node: Any) -> None:
         """C{node}, started already, is the child of its name."""
-        name: str = node.name
+        name = str(node.name)
         old = self.namedServices.get(name)
         if old is not None:
             self.leave(old)
@@ -66,10 +66,11 @@ class NodesOfKind(MultiService):
 
     def leave(self, node: Any) -> None:
         """C{node} is no child any more; it is not stopped."""
+        name = str(node.name)
         if node in self.services:
             self.services.remove(node)
-        if self.namedServices.get(node.name) is node:
-            del self.namedServices[node.name]
+        if self.namedServices.get(name) is node:
+            del self.namedServices[name]
         node.parent = None
 
     @property
@@ -278,16 +279,16 @@ class Root(MultiService):
         """The reactor stops: nobody is waited for longer than it takes to tell them."""
         self.close_servers()
         self.force_quit_all()
-        done: Deferred[Any] = within(self.context.reactor, self.drained(), LAST_WAIT)
-        return done.addBoth(lambda _: super(Root, self).stopService())
+        return within(self.context.reactor, self.drained(), LAST_WAIT).addBoth(self._stop_children)
+
+    def _stop_children(self, _: object) -> Deferred[Any]:
+        return cast("Deferred[Any]", super().stopService())  # type: ignore[no-untyped-call]
 
 
 def metric_sources(node: Any) -> list[Any]:
-    """What a node has to export: its C{stats}, if that is an IMetricSource, and what C{metric_sources()} of its own names."""
-    stats = getattr(node, "stats", None)
-    sources = [stats] if hasattr(stats, "samples") else []
-    more = getattr(node, "metric_sources", None)
-    return sources + list(more() if more is not None else ())
+    """What a node has to export: those of its C{stats} and C{listen_stats} that are IMetricSources."""
+    candidates = (getattr(node, "stats", None), getattr(node, "listen_stats", None))
+    return [source for source in candidates if hasattr(source, "samples")]
 
 
 def _force_quit(nodes: list[Any]) -> int:
