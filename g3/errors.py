@@ -41,9 +41,9 @@ class ProtocolError(G3Error):
 
 
 class ResolveError(G3Error):
-    """A name has no usable answer. C{type} and C{subtype} are the words of the resolve log (R 4)."""
+    """A name has no usable answer. C{type} and C{subtype} are the words of the resolve log."""
 
-    def __init__(self, type: str, subtype: str = "") -> None:  # noqa: A002 - the log field's name
+    def __init__(self, type: str, subtype: str = "") -> None:
         self.type, self.subtype = type, subtype
         super().__init__(f"{type}: {subtype}" if subtype else type)
 
@@ -215,7 +215,7 @@ class InternalServerError(TaskError):
 
 
 class ConnectError(TaskError):
-    """An escaper could not reach the upstream. The class name is the escape log's C{reason} (R 7)."""
+    """An escaper could not reach the upstream. The class name is the escape log's C{reason}."""
 
     reason, http_status = "UpstreamNotConnected", 502
     escape_reason: ClassVar[str] = "InternalServerError"

@@ -90,7 +90,7 @@ class ClientInfo:
 
 @dataclass(slots=True)
 class EgressInfo:
-    """What a float escaper knows of the way out it chose (R 3.3)."""
+    """What a float escaper knows of the way out it chose."""
 
     isp: str | None = None
     eip: str | None = None
@@ -119,7 +119,7 @@ class ConnectNotes:
 
 @dataclass(slots=True, frozen=True)
 class PathSelection:
-    """What picks among an escaper's ways out: request level number id, per-escaper string ids and values (R 5.7)."""
+    """What picks among an escaper's ways out: request level number id, per-escaper string ids and values."""
 
     number: int | None = None
     ids: Mapping[str, str] = field(default_factory=dict)
@@ -148,7 +148,7 @@ class Task:
         "wait",
     )
 
-    def __init__(self, type: str, server_type: str, server_name: str, client: ClientInfo, upstream: Upstream, now: float) -> None:  # noqa: A002
+    def __init__(self, type: str, server_type: str, server_name: str, client: ClientInfo, upstream: Upstream, now: float) -> None:
         self.type = type
         self.server_type = server_type
         self.server_name = server_name

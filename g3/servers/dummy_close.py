@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @config_class
 class DummyCloseConfig(ServerConfig):
-    """Accepts clients from other servers and closes them at once (upstream: configuration/servers/dummy_close). It does not listen and has no keys."""
+    """Accepts clients from other servers and closes them at once. Does not listen, has no keys (upstream: configuration/servers/dummy_close)."""
 
     type_word: ClassVar[str] = "dummy_close"
 

@@ -3,6 +3,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from g3.proto.http1.chunked import ChunkedReader
+from g3.proto.http1.headers import CHUNKED, LENGTH, NONE, UNTIL_CLOSE
+
+if TYPE_CHECKING:
+    from g3.proto.http1.request import Request
+    from g3.proto.http1.response import Response
+
 
 class LengthReader:
     """A body of C{left} more bytes."""
@@ -37,3 +46,28 @@ class UntilCloseReader:
     def feed(self, data: bytes) -> int:
         """All of them."""
         return len(data)
+
+    def advance(self, size: int) -> int:
+        """All of them."""
+        return size
+
+
+Reader = LengthReader | ChunkedReader | UntilCloseReader
+
+
+def request_reader(request: Request, max_line: int) -> LengthReader | ChunkedReader | None:
+    """The reader of a request's body, None when it has none; C{max_line} bounds a line of a chunked one, in bytes."""
+    if request.body == NONE:
+        return None
+    if request.body == CHUNKED:
+        return ChunkedReader(max_line)
+    return LengthReader(request.content_length or 0)
+
+
+def response_reader(response: Response, max_line: int) -> Reader:
+    """The reader of a response's body; one that has none is done at once."""
+    if response.body == LENGTH:
+        return LengthReader(response.content_length or 0)
+    if response.body == CHUNKED:
+        return ChunkedReader(max_line, status=502)
+    return UntilCloseReader() if response.body == UNTIL_CLOSE else LengthReader(0)

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every server that listens has: its socket, the first look at a client, its connections, and how it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from g3.errors import G3Error
+from g3.interfaces import IServer
+from g3.limit.stream import StreamLimiter
+from g3.metrics.listen import ListenStats
+from g3.metrics.server import ServerStats
+from g3.net.listen import normal_address
+from g3.net.sockopts import set_tcp_misc
+from g3.net.tls.context import server_context
+from g3.net.tls.errors import TLSHandshakeTimeout
+from g3.net.tls.handshake import accept as tls_accept
+from g3.net.transport import Stream
+from g3.task import ClientInfo, parse_ip
+from g3.tree.node import Node
+
+if TYPE_CHECKING:
+    import socket
+
+    from g3.servers.config import ListeningServerConfig
+    from g3.task import SocketAddress
+    from g3.tree.listeners import Claim
+    from g3.tree.node import NodeContext
+
+#: Seconds between two looks at every connection: deadlines are met that much late at most.
+TICK = 1.0
+
+
+class Connection(Protocol):
+    """A client connection as its server keeps it."""
+
+    stream: Any
+    counted_in: int
+    counted_out: int
+
+    def tick(self, now: float) -> None:
+        """Another second has passed; C{now} is monotonic."""
+
+    def quit(self) -> None:
+        """End now."""
+
+
+@implementer(IServer)
+class ListeningServer(Node):
+    """Listens, refuses by C{ingress_network_filter}, speaks TLS where configured, and hands each client to L{serve}.
+
+    Timeouts of connections are deadlines looked at once a second: a connection sets an attribute, and no timer is made for it.
+    """
+
+    log: ClassVar[Logger] = Logger()
+    config: ListeningServerConfig
+
+    def __init__(self, config: ListeningServerConfig, context: NodeContext) -> None:
+        super().__init__(config, context)
+        self.online = True
+        self.clock = context.reactor.seconds
+        self.stats: ServerStats = self.lasting("server", "stats", lambda: ServerStats(config.name))
+        self.listen_stats: ListenStats = self.lasting("server", "listen", lambda: ListenStats(config.name))
+        self.connections: set[Connection] = set()
+        self._claim: Claim | None = None
+        self._tls: Any = None
+        self._drained: Deferred[None] | None = None
+        self._ticking = LoopingCall(self._tick)
+        self._ticking.clock = context.reactor
+
+    # -- life
+
+    def prepare(self) -> None:
+        if self.config.tls_server is not None:
+            self._tls = server_context(self.config.tls_server, alpn=self.alpn)
+        if self.config.listen is not None:
+            self._claim = self.context.listeners.claim(self.config.listen, self)
+
+    #: ALPN protocols offered to TLS clients.
+    alpn: ClassVar[tuple[bytes, ...]] = ()
+
+    def discard(self) -> None:
+        if self._claim is not None:
+            self._claim.release()
+
+    def start(self) -> None:
+        self.stats.set_extra_tags(dict(self.config.extra_metrics_tags))
+        self.stats.online = self.listen_stats.online = True
+        self.context.metrics.add(self.stats)
+        self.context.metrics.add(self.listen_stats)
+        if self._claim is not None:
+            self.listen_stats.instances += 1
+            self._claim.start(self._accepted)
+
+    def stop(self) -> Deferred[None] | None:
+        self.online = False
+        if self._claim is not None:
+            self._claim.release()
+            self.listen_stats.instances -= 1
+        if not self.connections:
+            return None
+        self._drained = Deferred()
+        for connection in list(self.connections):
+            self.went_offline(connection)
+        return self._drained
+
+    def went_offline(self, connection: Any) -> None:
+        """The server takes no new work; C{connection} is still there."""
+
+    def force_quit(self) -> None:
+        for connection in list(self.connections):
+            connection.quit()
+
+    # -- clients
+
+    def _accepted(self, sock: socket.socket, peer: SocketAddress) -> None:
+        self.listen_stats.accepted += 1
+        try:
+            local = normal_address(sock.getsockname())
+            set_tcp_misc(sock, self.config.tcp_misc_opts)
+        except OSError:  # the client is gone already
+            self.listen_stats.failed += 1
+            sock.close()
+            return
+        info = ClientInfo(peer, local, peer)
+        if self.denied(info):
+            sock.close()
+            return
+        stream = Stream(self.context.reactor, sock, local=local, peer=peer)
+        if self._tls is None:
+            self._begin(stream, info)
+        else:
+            Deferred.fromCoroutine(self._accept_tls(stream, info))
+
+    async def _accept_tls(self, stream: Stream, info: ClientInfo) -> None:
+        options = self.config.tls_server
+        try:
+            secure = await tls_accept(stream, self._tls, timeout=options.handshake_timeout if options is not None else 10.0)
+        except TLSHandshakeTimeout:
+            self.listen_stats.timeout += 1
+        except G3Error as error:
+            self.listen_stats.failed += 1
+            self.log.debug("{server}: TLS handshake with {client} failed: {error}", server=self.name, client=info.client, error=error)
+        else:
+            self._begin(secure, info)
+
+    def denied(self, info: ClientInfo) -> bool:
+        """Whether C{ingress_network_filter} keeps this client out; counted."""
+        rules = self.config.ingress_network_filter
+        if rules is None:
+            return False
+        ip = parse_ip(info.client[0])
+        if ip is None or not rules.check(ip)[1].forbids:
+            return False
+        self.listen_stats.dropped += 1
+        return True
+
+    def accept(self, stream: Any, client: ClientInfo) -> None:
+        """A client that another server hands on (IServer)."""
+        if self.denied(client):
+            stream.abortConnection()
+        else:
+            self._begin(stream, client)
+
+    def _begin(self, stream: Any, info: ClientInfo) -> None:
+        self.stats.total_connections += 1
+        speed = self.config.tcp_sock_speed_limit
+        if speed is not None:
+            if speed.upload:
+                stream.set_read_limit((StreamLimiter(speed.shift, speed.upload),))
+            if speed.download:
+                stream.set_write_limit((StreamLimiter(speed.shift, speed.download),))
+        connection = self.serve(stream, info)
+        self.connections.add(connection)
+        if not self._ticking.running:
+            self._ticking.start(TICK, now=False)
+        stream.start(connection)
+
+    def serve(self, stream: Any, info: ClientInfo) -> Any:
+        """The connection (a protocol, see L{Connection}) that serves a client."""
+        raise NotImplementedError
+
+    def gone(self, connection: Any) -> None:
+        """A connection has ended. Again: nothing."""
+        if connection not in self.connections:
+            return
+        self.connections.discard(connection)
+        self._count(connection)
+        if not self.connections:
+            if self._ticking.running:
+                self._ticking.stop()
+            if self._drained is not None:
+                drained, self._drained = self._drained, None
+                drained.callback(None)
+
+    def _tick(self) -> None:
+        now = self.clock()
+        for connection in list(self.connections):
+            self._count(connection)
+            connection.tick(now)
+
+    def _count(self, connection: Connection) -> None:
+        """Bring what the connection's stream has moved into the statistics."""
+        stream = connection.stream
+        self.stats.in_bytes += stream.bytes_in - connection.counted_in
+        self.stats.out_bytes += stream.bytes_out - connection.counted_out
+        connection.counted_in, connection.counted_out = stream.bytes_in, stream.bytes_out
+
+    def failed(self, error: BaseException) -> None:
+        """Something of ours went wrong while serving a client: a defect, logged with its traceback."""
+        self.log.error("{server}: {error!r}", server=self.name, error=error, exc_info=error)

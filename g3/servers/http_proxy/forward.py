@@ -1,0 +1,473 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Forwarding one request (http, https by our own TLS, anything in absolute form to a next proxy) and its response.
+
+The way of a request without a body over a kept connection is all callbacks: head parsed, gated, written to the upstream; response
+head parsed, rewritten, written to the client. Only a new connection is made in a coroutine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from g3.errors import (
+    ClientAppTimeout,
+    ClosedByUpstream,
+    DestDenied,
+    Finished,
+    Idle,
+    InternalServerError,
+    InvalidClientProtocol,
+    InvalidUpstreamProtocol,
+    MethodUnavailable,
+    ProtocolError,
+    TaskError,
+    UpstreamAppTimeout,
+    UpstreamReadFailed,
+)
+from g3.escapers.route import final_escaper
+from g3.interfaces import IHTTPForward
+from g3.logs.task import TaskEvent
+from g3.proto.http1.body import request_reader, response_reader
+from g3.proto.http1.reply import CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE
+from g3.proto.http1.response import CHUNKED, UNTIL_CLOSE, find_end, parse_response
+from g3.relay.flow import HIGH_WATER, hold, release
+from g3.relay.pipe import End, Pipe
+from g3.servers.http_proxy.exchange import NEVER, Exchange
+from g3.servers.http_proxy.headers import response_lines
+from g3.servers.http_proxy.tasklog import log_forward
+from g3.servers.http_proxy.upstream import Key, UpstreamConnection
+from g3.task import Stage
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from g3.proto.http1.request import Request
+    from g3.proto.http1.response import Response
+    from g3.servers.http_proxy.connection import ClientConnection
+    from g3.servers.http_proxy.target import Target
+
+#: Body bytes still to come from which on a body of known length is piped from socket to socket.
+PIPE_FROM = 262144
+#: Request body bytes taken before the upstream is there.
+READ_AHEAD = 65536
+
+
+class Forward(Exchange):
+    """One forwarded request.
+
+    What was written upstream (head, and the body bytes that had come by then) is kept until the response begins: if a reused connection
+    dies before that, it goes once more, over a new one.
+    """
+
+    __slots__ = (
+        "_connecting",
+        "_first",
+        "_head",
+        "_idle_count",
+        "_partial",
+        "_pipe",
+        "_request_body",
+        "_response_body",
+        "_seen",
+        "_streamed",
+        "https",
+        "origin_status",
+        "response",
+        "reused",
+        "times",
+        "upstream",
+    )
+
+    task_type = "HttpForward"
+
+    def __init__(self, client: ClientConnection, request: Request, target: Target, now: float) -> None:
+        super().__init__(client, request, target, now)
+        self.https = False
+        self.reused = False
+        self.origin_status = 0
+        self.upstream: UpstreamConnection | None = None
+        self.response: Response | None = None
+        #: Monotonic seconds of: head sent, all sent, response head received, all received; 0 until then.
+        self.times = [0.0, 0.0, 0.0, 0.0]
+        self._connecting: Deferred[None] | None = None
+        self._request_body = request_reader(request, client.server.config.body_line_max_length)
+        self._response_body: Any = None
+        self._head = self._first = self._partial = b""
+        self._streamed = False
+        self._pipe: Pipe | None = None
+        self._seen = -1
+        self._idle_count = 0
+
+    # -- towards the upstream
+
+    def start(self) -> None:
+        if self._request_body is not None:
+            self.wants_body = not self._request_body.done
+            if not self._take_buffered():
+                return
+        server = self.client.server
+        if server.destination.forbids(self.task.upstream):
+            server.stats.forbidden_dest_denied += 1
+            self.fail(DestDenied())
+            return
+        if server.config.flush_task_log_on_created:
+            self.note(TaskEvent.CREATED)
+        picked = final_escaper(server.escaper, self.task)
+        if isinstance(picked, Deferred):
+            self._connecting = Deferred.fromCoroutine(self._route(picked))
+        else:
+            self._carry(picked)
+
+    def _take_buffered(self) -> bool:
+        """Check the body bytes that came with the head before anything goes upstream."""
+        data = self.client.take()
+        if data and self.wants_body:
+            self.body_received(data)
+        elif data:
+            self.client.give_back(data)
+        return not self.ended
+
+    async def _route(self, picking: Deferred[Any]) -> None:
+        try:
+            self._carry(await picking)
+        except TaskError as error:
+            self.fail(error)
+        except CancelledError:
+            pass
+
+    def _carry(self, escaper: Any) -> None:
+        """Send over a kept connection if there is a live one, else over a new one."""
+        capability = IHTTPForward(escaper, None)
+        if capability is None:
+            self.fail(MethodUnavailable())
+            return
+        scheme = self.target.scheme
+        self.https = scheme == "https" and not capability.http_capability.forward_https
+        key = (id(escaper), self.task.upstream, self.https)
+        kept = self.client.take_kept(key)
+        if kept is not None and (not self.wants_body or kept.alive()):
+            self.reused = True
+            self._send(kept)
+            return
+        if kept is not None:
+            kept.discard()
+        self._connect(escaper, key)
+
+    def _connect(self, escaper: Any, key: Key) -> None:
+        self.task.stage = Stage.CONNECTING
+        self.reused = False
+        self.client.deadline = NEVER
+        self._connecting = Deferred.fromCoroutine(self._open(escaper, key))
+
+    async def _open(self, escaper: Any, key: Key) -> None:
+        try:
+            if self.https:
+                connection = await escaper.https_forward(self.task, self.client.server.tls_client, self.target.tls_name)
+            else:
+                connection = await escaper.http_forward(self.task)
+        except TaskError as error:
+            self._connecting = None
+            self.fail(error)
+            return
+        except CancelledError:
+            return
+        except Exception as error:
+            self.client.server.failed(error)
+            self.fail(InternalServerError())
+            return
+        self._connecting = None
+        self._send(UpstreamConnection(connection, key))
+
+    def _send(self, upstream: UpstreamConnection) -> None:
+        client, task = self.client, self.task
+        self.upstream = upstream
+        upstream.exchange = self
+        if self.marks is not None:
+            self.marks.mark_upstream(upstream.stream)
+        task.connect = upstream.notes
+        task.stage = Stage.CONNECTED
+        now = client.server.clock()
+        task.ready = now - task.created
+        if client.server.config.flush_task_log_on_connected:
+            self.note(TaskEvent.CONNECTED)
+        task.stage = Stage.RELAYING
+        if self.request.personal or self.request.proxy_authorization is not None:
+            upstream.private = True
+        self._head = self.target.head(self.request, upstream.absolute_form, upstream.header_lines, client.keeps_upstream)
+        upstream.stream.write(self._head + self._first if self._first else self._head)
+        self.times[0] = now
+        if upstream.lost:
+            return  # the write failed, and we were told
+        if self.wants_body:
+            client.deadline = NEVER
+            self._resume_client()
+        else:
+            self._request_sent(now)
+
+    def _request_sent(self, now: float) -> None:
+        self.wants_body = False
+        self.times[1] = now
+        if self.response is None:
+            self.client.deadline = now + self.client.server.config.rsp_header_recv_timeout
+
+    def _resume_client(self) -> None:
+        remaining = getattr(self._request_body, "left", 0)
+        if remaining >= PIPE_FROM and self.upstream is not None:
+            self._streamed = True
+            self._pipe = Pipe(self.client.stream, self.upstream.stream, limit=remaining, finished=self._request_piped)
+            self._pipe.start()
+        else:
+            self.client.stream.resumeProducing()
+
+    def _request_piped(self, pipe: Pipe, end: End) -> None:
+        """A lost sink is told to its own connection; the source's end was told to the pipe alone."""
+        self._pipe = None
+        self._request_body.advance(pipe.moved)
+        if end is End.LIMIT:
+            self.client.stream.resumeProducing()
+            self._request_sent(self.client.server.clock())
+            self._finish_if_answered()
+        elif end is End.EOF:
+            self.client.readConnectionLost()
+        elif end is End.SOURCE_LOST:
+            self.client.connectionLost(pipe.reason)
+
+    def _finish_if_answered(self) -> None:
+        if self.response is not None and self._response_body.done:
+            self._finish()
+
+    def body_received(self, data: bytes) -> None:
+        body = self._request_body
+        try:
+            used = body.feed(data)
+        except ProtocolError as error:
+            self.wants_body = True  # whatever follows cannot be told from body bytes
+            self.fail(InvalidClientProtocol(str(error), http_status=error.status))
+            return
+        if used < len(data):
+            self.client.give_back(data[used:])
+            data = data[:used]
+        if body.done:
+            self.wants_body = False
+        upstream = self.upstream
+        if upstream is None:
+            self._first += data
+            if self.wants_body and len(self._first) >= READ_AHEAD:
+                self.client.pause()
+            return
+        self._streamed = True
+        upstream.stream.write(data)
+        if body.done:
+            self._request_sent(self.client.server.clock())
+            self._finish_if_answered()
+        elif upstream.stream.queued > HIGH_WATER:
+            hold(self.client.stream, upstream.stream)
+
+    # -- from the upstream
+
+    def upstream_data(self, data: bytes) -> None:
+        if self.response is not None:
+            self._response_data(data)
+            return
+        scanned = len(self._partial)
+        if scanned:
+            data = self._partial + data
+            self._partial = b""
+        config = self.client.server.config
+        try:
+            while self.response is None and not self.ended:
+                end = find_end(data, 0, scanned, config.rsp_header_max_size)
+                if end < 0:
+                    self._partial = data
+                    return
+                response = parse_response(data if end == len(data) else data[:end], self.request.method)
+                data, scanned = data[end:], 0
+                if response.interim or response.status == 101:
+                    self._interim(response)
+                else:
+                    self._final(response, data)
+        except ProtocolError as error:
+            self.response = None
+            self.fail(InvalidUpstreamProtocol(f"invalid remote response: {error}"))
+
+    def _interim(self, response: Response) -> None:
+        """Pass a 1xx on; a client of HTTP/1.0 is told nothing of it (RFC 9110 section 15.2)."""
+        if response.status == 101:
+            raise ProtocolError("unexpected 101")
+        if self.request.version >= 11:
+            self.client.stream.write(response.serialize())
+
+    def _final(self, response: Response, data: bytes) -> None:
+        client, request = self.client, self.request
+        server = client.server
+        body = self._response_body = response_reader(response, server.config.body_line_max_length)
+        if response.body == CHUNKED and request.version == 10:
+            raise ProtocolError("chunked response to HTTP/1.0")
+        used = body.feed(data) if data else 0
+        self.response = response
+        self.origin_status = self.rsp_status = response.status
+        self._head = self._first = b""
+        client.deadline = NEVER
+        self.times[2] = server.clock()
+        if not server.online or response.body == UNTIL_CLOSE:
+            request.keep_alive = False
+        lines = response.forward_lines
+        if server.custom_headers:
+            lines += response_lines(server.config, self.task.connect, response)
+        if not request.keep_alive:
+            lines.append(CONNECTION_CLOSE)
+        elif request.version == 10:
+            lines.append(CONNECTION_KEEP_ALIVE)
+        head = b"HTTP/1.1%b\r\n%b\r\n\r\n" % (response.status_line[8:], b"\r\n".join(lines)) if lines else b"HTTP/1.1%b\r\n\r\n" % response.status_line[8:]
+        client.stream.write(head + data[:used] if used else head)
+        if body.done:
+            self._response_done(used == len(data))
+        else:
+            self._more()
+
+    def _response_data(self, data: bytes) -> None:
+        body = self._response_body
+        try:
+            used = body.feed(data)
+        except ProtocolError as error:
+            self.fail(InvalidUpstreamProtocol(f"invalid remote response: {error}"))
+            return
+        self.client.stream.write(data if used == len(data) else data[:used])
+        if body.done:
+            self._response_done(used == len(data))
+        elif not self.ended:
+            self._more()
+
+    def _more(self) -> None:
+        """Go on with the response body: by pipe when much of it may be left, else piece by piece, no faster than the client reads."""
+        upstream, client, response = self.upstream, self.client, self.response
+        if upstream is None or response is None:
+            return
+        limit = None if response.body == UNTIL_CLOSE else getattr(self._response_body, "left", 0)
+        if limit is None or limit >= PIPE_FROM:
+            self._pipe = Pipe(upstream.stream, client.stream, limit=limit, finished=self._response_piped)
+            self._pipe.start()
+        elif client.stream.queued > HIGH_WATER:
+            hold(upstream.stream, client.stream)
+
+    def _response_piped(self, pipe: Pipe, end: End) -> None:
+        self._pipe = None
+        if end is End.SINK_LOST:
+            return
+        if end is End.SOURCE_LOST:
+            if self.upstream is not None:
+                self.upstream.connectionLost(pipe.reason)
+            return
+        self._response_body.advance(pipe.moved)
+        if end is End.EOF:
+            self.upstream_ended()
+        else:
+            pipe.source.resumeProducing()
+            self._response_done(True)
+
+    def _response_done(self, clean: bool) -> None:
+        """C{clean}: nothing came after the body, so the connection may be used again."""
+        self.times[3] = self.client.server.clock()
+        if not clean and self.response is not None:
+            self.response.keep_alive = False
+        if self.wants_body:
+            return  # the client may still be sending; both end when it is done
+        self._finish()
+
+    def _finish(self) -> None:
+        upstream, response = self.upstream, self.response
+        self.upstream = None
+        if upstream is not None:
+            upstream.exchange = None
+            if response is not None and response.keep_alive and not upstream.lost:
+                self.client.keep(upstream, not self.request.keep_alive)
+            else:
+                upstream.discard()
+        self.end(Finished(), not self.request.keep_alive)
+
+    def upstream_ended(self) -> None:
+        """The upstream closed its sending side."""
+        if self.response is None:
+            self._broken(ClosedByUpstream())
+        elif self.response.body == UNTIL_CLOSE:
+            self._response_body.done = True
+            self._response_done(True)
+        elif not self._response_body.done:
+            self.fail(ClosedByUpstream("closed by upstream in the middle of its response"))
+
+    def upstream_lost(self) -> None:
+        """The upstream connection broke."""
+        if self.response is not None:
+            self.fail(UpstreamReadFailed())
+        else:
+            self._broken(UpstreamReadFailed())
+
+    def _broken(self, error: TaskError) -> None:
+        """No response will come on this connection: try once more if it was an old one that had said nothing."""
+        upstream = self.upstream
+        if upstream is None or not self.reused or self._streamed or self._partial or self._pipe is not None:
+            self.fail(error)
+            return
+        if self.marks is not None:
+            self.record(TaskEvent.FINISHED, error)
+        self.upstream = None
+        upstream.exchange = None
+        upstream.discard()
+        self.task.connect = type(upstream.notes)()
+        picked = final_escaper(self.client.server.escaper, self.task)
+        if isinstance(picked, Deferred):
+            self._connecting = Deferred.fromCoroutine(self._route(picked))
+        else:
+            self._connect(picked, upstream.key)
+
+    # -- ends
+
+    def release(self) -> None:
+        if self._connecting is not None:
+            connecting, self._connecting = self._connecting, None
+            connecting.cancel()
+        if self._pipe is not None:
+            pipe, self._pipe = self._pipe, None
+            pipe.stop()
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None:
+            release(upstream.stream)
+            upstream.discard()
+
+    def answer(self, error: TaskError, closes: bool) -> None:
+        """Before the response head an error page; after it the connection is cut, so that nobody takes it for a clean end."""
+        if self.response is None:
+            super().answer(error, closes)
+        else:
+            self.client.abort()
+
+    def expired(self) -> None:
+        self.fail(UpstreamAppTimeout("timeout to receive response header"))
+
+    def periodic(self) -> None:
+        if self.upstream is not None:
+            self.note(TaskEvent.PERIODIC)
+
+    def idle_tick(self) -> None:
+        if self.client.deadline != NEVER or self.upstream is None:
+            return
+        seen = self.client.stream.bytes_in + self.client.stream.bytes_out
+        if seen != self._seen:
+            self._seen, self._idle_count = seen, 0
+            return
+        self._idle_count += 1
+        if self._idle_count >= self.client.server.config.task_idle_max_count:
+            self.fail(self._idle_error())
+
+    def _idle_error(self) -> TaskError:
+        if self.response is not None:
+            return Idle()
+        stuck = self.upstream is not None and self.upstream.stream.queued
+        return UpstreamAppTimeout("idle while sending request body") if stuck else ClientAppTimeout("idle while reading request body")
+
+    def record(self, event: TaskEvent, error: TaskError | None = None) -> None:
+        server = self.client.server
+        if server.task_log is not None:
+            log_forward(server.task_log, self, event, server.clock(), error)

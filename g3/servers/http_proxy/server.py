@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The http_proxy server: what its connections share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from g3.net.options import UpstreamKeepalive
+from g3.relay.idle import IdleWatch
+from g3.relay.join import RelayOptions
+from g3.servers.base import ListeningServer
+from g3.servers.destination import DestinationFilter
+from g3.servers.http_proxy.config import HTTPProxyConfig
+from g3.servers.http_proxy.connection import ClientConnection
+from g3.servers.http_proxy.target import Targets
+from g3.servers.http_proxy.upstream import SharedPool
+
+if TYPE_CHECKING:
+    from g3.errors import ProtocolError
+    from g3.task import ClientInfo
+    from g3.tree.node import NodeContext
+
+
+class HTTPProxyServer(ListeningServer):
+    """A forward proxy for HTTP/1.0 and HTTP/1.1 clients, over TCP or TLS (upstream: configuration/servers/http_proxy)."""
+
+    schema = HTTPProxyConfig
+    config: HTTPProxyConfig
+    alpn: ClassVar[tuple[bytes, ...]] = (b"http/1.1", b"http/1.0")
+
+    def __init__(self, config: HTTPProxyConfig, context: NodeContext) -> None:
+        super().__init__(config, context)
+        self._escaper = context.slot("escaper", config.escaper)
+        self.destination = DestinationFilter(config.dst_host_filter_set, config.dst_port_filter)
+        self.targets = Targets(config)
+        self.tls_client = config.tls_client
+        self.keepalive: UpstreamKeepalive = config.http_forward_upstream_keepalive
+        self.shared_pool = SharedPool() if self.keepalive.shared else None
+        self.custom_headers = config.server_id is not None or config.echo_chained_info
+        self.task_log = context.logs.logger("task", config.name, self.type_word, shared=config.shared_logger)
+        self.idle = IdleWatch(context.reactor, config.task_idle_check_interval, config.task_idle_max_count)
+        self.relay_options = RelayOptions(buffer_size=config.tcp_copy_buffer_size, idle=self.idle)
+        self._next_idle = self.clock() + config.task_idle_check_interval
+        self._next_log = self.clock() + (config.task_log_flush_interval or 0)
+
+    @property
+    def escaper(self) -> Any:
+        """The escaper of now: a reload swaps it."""
+        return self._escaper.node
+
+    def serve(self, stream: Any, info: ClientInfo) -> ClientConnection:
+        return ClientConnection(self, stream, info)
+
+    def stop(self) -> Any:
+        if self.shared_pool is not None:
+            self.shared_pool.close()
+        return super().stop()
+
+    def refused(self, info: ClientInfo, error: ProtocolError) -> None:
+        """One line for what was no request of ours, at debug level: hostile clients must not fill a log."""
+        self.log.debug("{server}: {client}: {error}", server=self.name, client=info.client, error=error)
+
+    def _tick(self) -> None:
+        super()._tick()
+        now, config = self.clock(), self.config
+        if self.shared_pool is not None:
+            self.shared_pool.expire(now - self.keepalive.idle_expire)
+        if now >= self._next_idle:
+            self._next_idle = now + config.task_idle_check_interval
+            self._each_exchange("idle_tick")
+        if config.task_log_flush_interval and self.task_log is not None and now >= self._next_log:
+            self._next_log = now + config.task_log_flush_interval
+            self._each_exchange("periodic")
+
+    def _each_exchange(self, method: str) -> None:
+        for connection in list(self.connections):
+            exchange = getattr(connection, "exchange", None)
+            if exchange is not None:
+                getattr(exchange, method)()

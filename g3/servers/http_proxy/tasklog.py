@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an exchange tells the task log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from g3.logs.task import HTTPForwardNotes, TaskEvent, Traffic, log_http_forward, log_tcp_connect
+
+if TYPE_CHECKING:
+    from g3.errors import TaskError
+    from g3.logs.logger import Logger
+    from g3.servers.http_proxy.connect import Connect
+    from g3.servers.http_proxy.exchange import Exchange
+    from g3.servers.http_proxy.forward import Forward
+
+
+class Marks:
+    """Byte counts of both streams when the exchange began with them, to be taken off their counts at the end."""
+
+    __slots__ = ("client_in", "client_out", "upstream", "upstream_in", "upstream_out")
+
+    def __init__(self, exchange: Exchange) -> None:
+        client = exchange.client
+        self.client_in = client.stream.bytes_in - exchange.request.head_size - len(client.buffer)
+        self.client_out = client.stream.bytes_out + client.stream.queued
+        self.upstream = None
+        self.upstream_in = self.upstream_out = 0
+
+    def mark_upstream(self, stream: object) -> None:
+        """This exchange begins to use an upstream stream."""
+        self.upstream = stream
+        self.upstream_in, self.upstream_out = stream.bytes_in, stream.bytes_out
+
+    def traffic(self, exchange: Exchange) -> Traffic:
+        stream, upstream = exchange.client.stream, self.upstream
+        read = stream.bytes_in - self.client_in - len(exchange.client.buffer)
+        written = stream.bytes_out + stream.queued - self.client_out
+        if upstream is None:
+            return Traffic(read, written)
+        return Traffic(read, written, upstream.bytes_in - self.upstream_in, upstream.bytes_out - self.upstream_out)
+
+
+def log_connect(logger: Logger, exchange: Connect, event: TaskEvent, now: float, error: TaskError | None) -> None:
+    """A record of a tunnel."""
+    marks = exchange.marks
+    if marks is not None:
+        log_tcp_connect(logger, exchange.task, event, now, error=error, traffic=marks.traffic(exchange))
+
+
+def log_forward(logger: Logger, exchange: Forward, event: TaskEvent, now: float, error: TaskError | None) -> None:
+    """A record of a forwarded request."""
+    request, target, marks = exchange.request, exchange.target, exchange.marks
+    if marks is None:
+        return
+    uri = request.target if request.target[:1] != b"/" else target.uri.absolute()
+    notes = HTTPForwardNotes(request.method.decode("ascii"), uri.decode("latin-1"), exchange.client.server.config.log_uri_max_chars)
+    agents = request.user_agents
+    if agents:
+        notes.user_agent = agents[0].decode("latin-1")
+    notes.pipeline_wait = exchange.task.wait
+    notes.reuse_connection = exchange.reused
+    notes.rsp_status = exchange.rsp_status
+    notes.origin_status = exchange.origin_status
+    ready = exchange.task.created
+    sent_head, sent_all, got_head, got_all = (max(when - ready, 0.0) for when in exchange.times)
+    notes.dur_req_send_hdr, notes.dur_req_send_all = sent_head, sent_all
+    notes.dur_rsp_recv_hdr, notes.dur_rsp_recv_all = got_head, got_all
+    log_http_forward(logger, exchange.task, notes, event, now, error=error, traffic=marks.traffic(exchange))
