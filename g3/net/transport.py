@@ -11,6 +11,9 @@ from __future__ import annotations
 import socket as _socket
 import struct
 from errno import ECONNABORTED, ECONNRESET, EPIPE
+from fcntl import ioctl
+from sys import byteorder
+from termios import TIOCOUTQ
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -142,7 +145,6 @@ class Stream:
         "_producer",
         "_producer_paused",
         "_queue",
-        "_read_limits",
         "_read_timer",
         "_reading",
         "_reason",
@@ -150,7 +152,6 @@ class Stream:
         "_told",
         "_unread",
         "_watching",
-        "_write_limits",
         "_write_state",
         "_write_timer",
         "_writing",
@@ -161,9 +162,11 @@ class Stream:
         "protocol",
         "queued",
         "reactor",
+        "read_limits",
         "read_size",
         "socket",
         "write_failed",
+        "write_limits",
     )
 
     def __init__(
@@ -178,15 +181,16 @@ class Stream:
         self.disconnecting = self.write_failed = False
         self._local, self._peer = local, peer
         self._paused = True
-        self._plain = self._reading = self._writing = self._eof = self._told = False
+        self._plain = self._reading = self._writing = self._told = False
+        self._eof = 0  # 1: seen, 2: the protocol was told
         self._direct = True
         self._write_state = 0  # 1: half close asked for, 2: done
         self._queue: list[bytes | bytearray | memoryview] | None = None
         self._unread: bytes | None = None
         self._producer: Any = None
         self._producer_paused = self._streaming = False
-        self._read_limits: tuple[Limiter, ...] = ()
-        self._write_limits: tuple[Limiter, ...] = ()
+        self.read_limits: tuple[Limiter, ...] = ()
+        self.write_limits: tuple[Limiter, ...] = ()
         self._read_timer: Any = None
         self._write_timer: Any = None
         self._flush_timer: Any = None
@@ -211,7 +215,7 @@ class Stream:
     @property
     def eof(self) -> bool:
         """Whether the peer has ended its direction and we have read all of it."""
-        return self._eof
+        return self._eof != 0
 
     @property
     def write_closed(self) -> bool:
@@ -286,6 +290,8 @@ class Stream:
         self.protocol = protocol
         self._paused = False
         self._told = False
+        if self._eof:
+            self._eof = 1
         protocol.makeConnection(self)
         if self.protocol is protocol:
             self._catch_up()
@@ -322,7 +328,7 @@ class Stream:
         if self.socket is None:
             if self._reason is not None and not self._told:
                 call_soon(self.reactor, self._tell)
-        elif self._eof:
+        elif self._eof == 1:
             call_soon(self.reactor, self._tell_eof)
 
     # -- reading
@@ -346,7 +352,7 @@ class Stream:
         if not self._paused or self.disconnecting:
             return
         self._paused = False
-        if self._unread is not None:
+        if self._unread is not None or self._eof == 1 or self.socket is None:
             call_soon(self.reactor, self._resumed)
         else:
             self._go_on()
@@ -365,7 +371,7 @@ class Stream:
             return
         if self._watching:
             self._unwatch()
-        self._plain = self._borrowed_read is None and not self._read_limits
+        self._plain = self._borrowed_read is None and not self.read_limits
         if not self._reading and self._read_timer is None:
             self._reading = True
             self.reactor.addReader(self)
@@ -382,7 +388,7 @@ class Stream:
             self.bytes_in += len(data)
             self.protocol.dataReceived(data)
             return None
-        return self._read_eof()
+        return self.end_input()
 
     def _special_read(self) -> None:
         if self.socket is None:
@@ -396,22 +402,22 @@ class Stream:
 
     def _limited_read(self) -> None:
         now = self.reactor.seconds()
-        most = allowed(self._read_limits, now, self.read_size)
+        most = allowed(self.read_limits, now, self.read_size)
         if most <= 0:
-            return self._hold_reading(longest_delay(self._read_limits, now))
+            return self.hold_reading(longest_delay(self.read_limits, now))
         try:
             data = self.socket.recv(most)  # type: ignore[union-attr]
         except OSError as error:
             return self._read_error(error)
         if not data:
-            return self._read_eof()
-        for limiter in self._read_limits:
+            return self.end_input()
+        for limiter in self.read_limits:
             limiter.spend(len(data))
         self.bytes_in += len(data)
         self.protocol.dataReceived(data)
         return None
 
-    def _hold_reading(self, delay: float) -> None:
+    def hold_reading(self, delay: float) -> None:
         """Do not poll for C{delay} seconds; for whoever reads, us or a borrower."""
         if self._reading:
             self._reading = False
@@ -424,7 +430,7 @@ class Stream:
 
     def set_read_limit(self, limiters: tuple[Limiter, ...]) -> None:
         """Bound what is read from now on by every one of C{limiters}; an empty tuple lifts it."""
-        self._read_limits = limiters
+        self.read_limits = limiters
         if self._read_timer is not None:
             self._read_timer.cancel()
             self._read_timer = None
@@ -434,10 +440,11 @@ class Stream:
     def _read_error(self, error: OSError) -> None:
         if isinstance(error, (BlockingIOError, InterruptedError)):
             return
-        self._fail(error)
+        self.fail_read(error)
 
-    def _read_eof(self) -> None:
-        self._eof = True
+    def end_input(self) -> None:
+        """The peer has ended its direction: for whoever reads, us or a borrower."""
+        self._eof = 1
         self._plain = False
         if self._reading:
             self._reading = False
@@ -449,8 +456,9 @@ class Stream:
 
     def _tell_eof(self) -> None:
         protocol = self.protocol
-        if protocol is None or self.disconnecting or self._paused or self.socket is None:
+        if protocol is None or self.disconnecting or self._paused or self.socket is None or self._eof != 1:
             return
+        self._eof = 2
         if not IHalfCloseableProtocol.providedBy(protocol):
             self.loseConnection()
             return
@@ -495,7 +503,7 @@ class Stream:
         if gone:
             self._watching = False
             number = 0 if self.socket is None else self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
-            self._fail(OSError(number or ECONNRESET, "connection reset while paused"))
+            self.fail_read(OSError(number or ECONNRESET, "connection reset while paused"))
         else:
             self._hung_up(False)
 
@@ -526,7 +534,7 @@ class Stream:
         self._reading = False
         self.reactor.removeReader(self)
         if data is not None:
-            self._eof = True
+            self._eof = 1
             self._hung_up(False)
         return None
 
@@ -541,7 +549,7 @@ class Stream:
             sent = self.socket.send(data)  # type: ignore[union-attr]
         except OSError as error:
             if not isinstance(error, (BlockingIOError, InterruptedError)):
-                self._write_error(error)
+                self.fail_write(error)
                 return
             sent = 0
         self.bytes_out += sent
@@ -558,7 +566,7 @@ class Stream:
         if not data or self.socket is None or self._write_state or self.write_failed:
             return
         self._enqueue(data)
-        if self._write_limits and self.queued == len(data) and self._write_timer is None and self._borrowed_write is None:
+        if self.write_limits and self.queued == len(data) and self._write_timer is None and self._borrowed_write is None:
             self._flush()
 
     def _enqueue(self, data: bytes | bytearray | memoryview) -> None:
@@ -596,10 +604,10 @@ class Stream:
         queue = self._queue
         if queue and self.socket is not None:
             try:
-                sent = self._send_limited(queue) if self._write_limits else self._send(queue)
+                sent = self._send_limited(queue) if self.write_limits else self._send(queue)
             except OSError as error:
                 if not isinstance(error, (BlockingIOError, InterruptedError)):
-                    self._write_error(error)
+                    self.fail_write(error)
                 return
             if sent < 0:
                 return
@@ -617,12 +625,12 @@ class Stream:
     def _send_limited(self, queue: list[bytes | bytearray | memoryview]) -> int:
         """Bytes sent, or -1 when the limiters make us wait."""
         now = self.reactor.seconds()
-        most = allowed(self._write_limits, now, 1 << 20)
+        most = allowed(self.write_limits, now, 1 << 20)
         if most <= 0:
-            self.hold_writing(longest_delay(self._write_limits, now))
+            self.hold_writing(longest_delay(self.write_limits, now))
             return -1
         sent = self.socket.send(memoryview(queue[0])[:most])  # type: ignore[union-attr]
-        for limiter in self._write_limits:
+        for limiter in self.write_limits:
             limiter.spend(sent)
         return sent
 
@@ -666,7 +674,7 @@ class Stream:
 
     def set_write_limit(self, limiters: tuple[Limiter, ...]) -> None:
         """Bound what is sent from now on by every one of C{limiters}; an empty tuple lifts it."""
-        self._write_limits = limiters
+        self.write_limits = limiters
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
@@ -677,7 +685,7 @@ class Stream:
         self._direct = (
             self.socket is not None
             and not self._queue
-            and not self._write_limits
+            and not self.write_limits
             and not self._write_state
             and not self.write_failed
             and self._borrowed_write is None
@@ -707,7 +715,7 @@ class Stream:
         elif self._write_state == 1:
             self._shut_write()
 
-    def _write_error(self, error: OSError) -> None:
+    def fail_write(self, error: OSError) -> None:
         """The peer is gone. What it sent before may still be read; if nobody reads, that is the end, but not inside the caller's turn."""
         self.write_failed = True
         self.error = error.errno or EPIPE
@@ -759,9 +767,9 @@ class Stream:
 
     def borrow_read(self, borrower: Borrower | None) -> None:
         """C{borrower.readable()} is called in place of reading while not paused; None takes it back. It must keep C{bytes_in} right
-        and call L{_read_eof} or L{_fail} for what it finds: see L{g3.relay.pipe}."""
+        and call L{end_input} or L{fail_read} for what it finds: see L{g3.relay.pipe}."""
         self._borrowed_read = borrower
-        self._plain = not self._paused and borrower is None and not self._read_limits and self.socket is not None
+        self._plain = not self._paused and borrower is None and not self.read_limits and self.socket is not None
 
     def borrow_write(self, borrower: Borrower | None) -> None:
         """C{borrower.writable()} is called in place of flushing; None takes it back, and what was queued meanwhile is sent.
@@ -852,6 +860,20 @@ class Stream:
         self._close(_ABORTED)
         call_soon(self.reactor, self._tell)
 
+    @property
+    def ahead(self) -> int:
+        """Bytes put back or read ahead, which the next reader gets first."""
+        return 0 if self._unread is None else len(self._unread)
+
+    def unsent(self) -> int:
+        """Bytes that a reset now would lose: queued here, or not yet acknowledged by the peer."""
+        if self.socket is None:
+            return 0
+        try:
+            return self.queued + int.from_bytes(ioctl(self.socket, TIOCOUTQ, bytes(4)), byteorder)
+        except OSError:
+            return self.queued
+
     def readConnectionLost(self, reason: Failure) -> None:
         """The reactor saw a hang-up and nothing to read: find out which end it is."""
         self._reading = False
@@ -876,7 +898,8 @@ class Stream:
                 self.write_failed = self.write_failed or self.queued > 0
             self._lost(reason)
 
-    def _fail(self, error: OSError) -> None:
+    def fail_read(self, error: OSError) -> None:
+        """Reading found the connection broken: for whoever reads, us or a borrower. The protocol is told before this returns."""
         self.error = self.error or error.errno or ECONNRESET
         self._lost(self._reason or _failure(ConnectionLost(str(error))))
 
