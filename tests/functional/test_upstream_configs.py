@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Upstream's own configurations load unchanged: each main file goes through C{--test-config} the way an operator would try it.
+
+What names a type that is not built yet is refused, and the refusal names each such type once, with its place. Nothing else is ever said of
+a file that upstream itself serves from.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from g3.config.upstream_types import canonical_type
+from tests.functional.harness import run_g3proxy
+from tests.functional.needs import upstream_files
+from tests.functional.upstream import Named, copied, main_files, types_named
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+UNAVAILABLE = re.compile(
+    r"^(\S+):\d+:\d+: .*?(?:(\w+) type \"([\w-]+)\"|section \"(auditor)\") is a known upstream type that is not available yet", re.MULTILINE
+)
+ERROR_LINE = re.compile(r"^\S+\.yaml:\d+(?::\d+)?: (?!warning)", re.MULTILINE)
+#: There are this many main files; fewer found means that the search is wrong.
+MAIN_FILES = 60
+
+
+class Tried:
+    """All files tried, once for all tests, several at a time."""
+
+    def __init__(self) -> None:
+        self.scratch = tempfile.TemporaryDirectory(prefix="g3upstream")
+        self.root = copied(Path(self.scratch.name).resolve())
+        paths = main_files(self.root)
+        with ThreadPoolExecutor(max_workers=3) as pool:
+            ran = pool.map(lambda path: run_g3proxy("--test-config", "--config", str(path)), paths)
+            self.results: dict[str, tuple[Path, subprocess.CompletedProcess[str]]] = {
+                str(path.relative_to(self.root)): (path, result) for path, result in zip(paths, ran, strict=True)
+            }
+
+
+_tried: list[Tried] = []
+
+
+def tried() -> Tried:
+    if not _tried:
+        _tried.append(Tried())
+    return _tried[0]
+
+
+class UpstreamConfigTests(SynchronousTestCase):
+    """One test for each main file, named after its folder."""
+
+    def test_all_main_files_are_found(self) -> None:
+        """Every folder of upstream's examples and coverage cases is tried."""
+        self.assertTrue(len(main_files(upstream_files())) >= MAIN_FILES)
+
+    def check(self, name: str) -> None:
+        """The exit status fits what the file names, and each type that is missing is named once."""
+        path, result = tried().results[name]
+        said = result.stdout + result.stderr
+        missing = Counter(named for named in types_named(path) if not named.built)
+        named = Counter(
+            Named(kind or auditor, canonical_type(kind or auditor, word or auditor) or word) for _, kind, word, auditor in UNAVAILABLE.findall(said)
+        )
+        self.assertNotIn("Traceback", said)
+        self.assertEqual(named, missing, said)
+        self.assertEqual(result.returncode, 1 if missing else 0, said)
+        self.assertEqual(len(ERROR_LINE.findall(said)), sum(missing.values()), said)
+
+
+def add_tests() -> None:
+    """A method for each file, so that each has a name of its own in the report."""
+    try:
+        root = upstream_files()
+        names = [str(path.relative_to(root)) for path in main_files(root)]
+    except SkipTest:
+        return
+
+    def rule(name: str) -> Callable[[UpstreamConfigTests], None]:
+        def test(self: UpstreamConfigTests) -> None:
+            self.check(name)
+
+        test.__doc__ = f"{name} is judged rightly."
+        return test
+
+    for name in names:
+        setattr(UpstreamConfigTests, "test_" + re.sub(r"\W+", "_", name.removesuffix(".yaml")), rule(name))
+
+
+add_tests()
