@@ -116,7 +116,7 @@ def find_end(buffer: bytes | bytearray, start: int = 0, seen: int = 0, limit: in
     return headers.find_end(buffer, start, seen, limit, 502)
 
 
-def parse_response(head: bytes, method: bytes, max_fields: int = MAX_FIELDS) -> Response:
+def parse_response(head: bytes, method: bytes, max_fields: int = MAX_FIELDS) -> Response:  # long: one pass, no call per field
     """Parse a whole head, its empty line included, that answers a request of C{method}.
 
     @raise HTTPError: 502 for every fault.
