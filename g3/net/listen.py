@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Listening sockets, and accepting from one that other processes accept from too.
+
+A listener is one raw non-blocking socket, bound once and shared by every worker. Twisted's C{listenTCP} is not used: its close shuts
+the socket down for all who share it, and it closes clients when descriptors run out. Here a client that cannot be accepted now stays in
+the kernel's queue, where another worker finds it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from g3.errors import ConfigError
+from g3.net.sockopts import bind_to_interface, set_keepalive, set_mark, set_transparent
+from g3.net.transport import plain_address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IDelayedCall
+    from twisted.python.failure import Failure
+
+    from g3.net.options import TCPListen
+    from g3.task import SocketAddress
+
+#: Accepts per wake-up: enough to drain a burst, few enough that established connections are served between.
+BATCH: Final = 32
+#: Seconds without accepting once descriptors or kernel memory ran out.
+EXHAUSTED_PAUSE: Final = 0.1
+#: Accepts while draining; a bound, since new clients may come in as fast as they are taken.
+DRAIN_LIMIT: Final = 65536
+
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
+
+
+def bind_tcp(options: TCPListen, *, transparent: bool = False, reuse_port: bool = False) -> socket.socket:
+    """A non-blocking listening socket with everything C{options} ask for.
+
+    C{[::]} serves IPv4 too unless C{ipv6_only} is set; on a host without IPv6 it serves IPv4 alone. The port is ours alone: without
+    C{reuse_port}, SO_REUSEPORT is not set, so that a port taken by another program is an error and not a share of its clients.
+
+    @raise ConfigError: with the address and the reason; nothing is left open.
+    """
+    host, port = options.address
+    try:
+        try:
+            return _bind(options, host, port, transparent, reuse_port)
+        except OSError as error:
+            if host != "::" or options.ipv6_only or error.errno not in _NO_IPV6:
+                raise
+            return _bind(options, "0.0.0.0", port, transparent, reuse_port)
+    except OSError as error:
+        raise _refusal(host, port, error) from error
+
+
+def _bind(options: TCPListen, host: str, port: int, transparent: bool, reuse_port: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        _prepare(sock, options, host, transparent)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((host, port))
+        # After bind, as the bind itself may need an address of another device.
+        if options.interface is not None:
+            bind_to_interface(sock, str(options.interface))
+        sock.listen(options.backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _prepare(sock: socket.socket, options: TCPListen, host: str, transparent: bool) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if host == "::":
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(bool(options.ipv6_only)))
+    if transparent:
+        set_transparent(sock)
+    if options.netfilter_mark is not None:
+        set_mark(sock, options.netfilter_mark)
+    if options.max_segment_size is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, options.max_segment_size)
+    # Accepted sockets inherit it.
+    set_keepalive(sock, options.keepalive)
+
+
+def _refusal(host: str, port: int, error: OSError) -> ConfigError:
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    what = {
+        errno.EADDRINUSE: "another program listens there",
+        errno.EADDRNOTAVAIL: "this host has no such address",
+        errno.EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE",
+        errno.EPERM: "interface, mark and transparent need CAP_NET_ADMIN",
+        errno.ENODEV: "there is no such interface",
+    }.get(error.errno or 0)
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return ConfigError(f"cannot listen on {where}: {reason}" + (f" ({what})" if what else ""))
+
+
+@implementer(IReadDescriptor)
+class TCPListener:
+    """Accepts from a listening socket on any reactor: C{on_accept(socket, peer)} for each client, its socket non-blocking.
+
+    Counts C{accepted}, C{failed} (accept errors of one client) and C{exhausted} (times descriptors ran out). When they do, accepting
+    pauses for L{EXHAUSTED_PAUSE} seconds and the clients stay queued: no busy loop, no dropped client.
+    """
+
+    __slots__ = ("_held", "_on_accept", "_reactor", "_reading", "_retry", "accepted", "address", "exhausted", "failed", "socket")
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, sock: socket.socket, on_accept: Callable[[socket.socket, SocketAddress], None]) -> None:
+        self._reactor = reactor
+        self._on_accept = on_accept
+        self._reading = False
+        self._held = False
+        self._retry: IDelayedCall | None = None
+        self.socket: socket.socket | None = sock
+        self.address: SocketAddress = plain_address(sock.getsockname())
+        self.accepted = 0
+        self.failed = 0
+        self.exhausted = 0
+
+    def start(self) -> None:
+        """Begin or go on accepting."""
+        self._held = False
+        self._update()
+
+    resume = start
+
+    def pause(self) -> None:
+        """Leave clients in the queue until C{resume}."""
+        self._held = True
+        self._update()
+
+    def stop(self, *, drain: bool = True) -> None:
+        """Close our descriptor, never the socket of those who share it. C{drain} first accepts all that is queued now."""
+        sock, self._held = self.socket, True
+        if sock is None:
+            return
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self._update()
+        if drain:
+            self._accept_many(sock, DRAIN_LIMIT)
+        # on_accept may have stopped us.
+        if self.socket is not None:
+            self.socket = None
+            sock.close()
+
+    def fileno(self) -> int:
+        return -1 if self.socket is None else self.socket.fileno()
+
+    def logPrefix(self) -> str:
+        return "listener"
+
+    def doRead(self) -> None:
+        # An event may be delivered after pause, out of the batch in which pause was called.
+        if self._reading and self.socket is not None:
+            self._accept_many(self.socket, BATCH)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor is shutting down or gave up on the descriptor."""
+        self.stop(drain=False)
+
+    def _update(self) -> None:
+        wanted = self.socket is not None and not self._held and self._retry is None
+        if wanted == self._reading:
+            return
+        self._reading = wanted
+        if wanted:
+            self._reactor.addReader(self)
+        else:
+            self._reactor.removeReader(self)
+
+    def _accept_many(self, sock: socket.socket, most: int) -> None:
+        for _ in range(most):
+            try:
+                client, peer = sock.accept()
+                client.setblocking(False)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._exhausted()
+                    return
+                if error.errno == errno.EBADF:
+                    return
+                # One client's trouble (it went away, a firewall said no): the next one is in the queue.
+                self.failed += 1
+                continue
+            self.accepted += 1
+            try:
+                self._on_accept(client, plain_address(peer))
+            except Exception:
+                self.log.failure("accepting a client on {address} failed", address=self.address)
+                client.close()
+            if self.socket is None:
+                return
+
+    def _exhausted(self) -> None:
+        self.exhausted += 1
+        if self._retry is None and self.socket is not None and not self._held:
+            self._retry = self._reactor.callLater(EXHAUSTED_PAUSE, self._try_again)
+            self._update()
+
+    def _try_again(self) -> None:
+        self._retry = None
+        self._update()
