@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from g3.config.schema import config_class, key
+from g3.config.schema import config_class, key, references
 from g3.config.values.basic import NodeName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from g3.config.problems import Place
+    from g3.config.value import Reference
 
 #: The kinds in the order they are made, and undone in reverse.
 KINDS = ("resolver", "escaper", "user_group", "auditor", "server")
@@ -63,3 +68,32 @@ class ServerConfig(NodeConfig):
 
 
 BASES: Mapping[str, type[NodeConfig]] = {base.kind: base for base in (ResolverConfig, EscaperConfig, UserGroupConfig, AuditorConfig, ServerConfig)}
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a node can be read again: the document number C{index} (from 0) of a file."""
+
+    path: Path
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.path}#{self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A node of a configuration that was read.
+
+    C{position} is None for one written in the main file itself. C{places} says where each other node is named.
+    """
+
+    config: NodeConfig
+    place: Place
+    position: Position | None = None
+    places: Mapping[Reference, Place] = field(default_factory=dict)
+
+    def references(self) -> Iterator[tuple[Reference, Place]]:
+        """Every other node it names, once, with the place."""
+        for reference in dict.fromkeys(references(self.config)):
+            yield reference, self.places.get(reference, self.place)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The JSON Schema (2020-12) of a whole main configuration, for editors: every type and key of every component that is installed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from g3.config.schema import doc_of, object_schema
+from g3.config.upstream_types import DEFAULT_TYPES, canonical_type, upstream_words
+from g3.config.values.basic import word_schema
+from g3.errors import ConfigError
+
+if TYPE_CHECKING:
+    from g3.config.main import Components, Layout
+    from g3.config.node import NodeConfig
+
+
+def json_schema(layout: Layout, components: Components) -> dict[str, Any]:
+    """The schema. A type whose code cannot be loaded is left out; keys are listed in lower case with C{_} and with C{-}."""
+    definitions: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
+    for name, section in layout.sections.items():
+        described = {**section.value.json_schema(), **({"description": section.doc} if section.doc else {})}
+        _add(properties, name, described)
+    for kind in layout.kinds:
+        definitions[kind] = _node_list(kind, components, definitions)
+        _add(properties, kind, {"$ref": f"#/$defs/{kind}"})
+    for alias, name in layout.aliases.items():
+        _add(properties, alias, properties[name])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"{layout.program} configuration",
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
+
+
+def types_of(kind: str, components: Components) -> dict[str, type[NodeConfig]]:
+    """The schema of every type of a kind that can be loaded."""
+    result = {}
+    for word in components.words(kind):
+        try:
+            result[word] = components.schema(kind, word)
+        except ConfigError:
+            continue
+    return result
+
+
+def _add(properties: dict[str, Any], name: str, schema: dict[str, Any]) -> None:
+    properties[name] = schema
+    properties.setdefault(name.replace("_", "-"), schema)
+
+
+def _node_list(kind: str, components: Components, definitions: dict[str, Any]) -> dict[str, Any]:
+    """Inline maps and paths, or one path."""
+    types = types_of(kind, components)
+    for word, cls in types.items():
+        definitions[f"{kind}.{word}"] = object_schema(cls, {"type": {"type": "string"}})
+    by_type = [
+        {"if": {"properties": {"type": _type_words(kind, word, types)}, "required": ["type"]}, "then": {"$ref": f"#/$defs/{kind}.{word}"}}
+        for word in types
+    ]
+    default = DEFAULT_TYPES.get(kind)
+    if default in types:
+        by_type.append({"if": {"not": {"required": ["type"]}}, "then": {"$ref": f"#/$defs/{kind}.{default}"}})
+    node: dict[str, Any] = {"type": "object", "required": ["name"] if default else ["name", "type"], "allOf": by_type}
+    if types:
+        node["properties"] = {"type": {"anyOf": [_type_words(kind, word, types) for word in types]}}
+    path = {"type": "string", "description": "A file with one node in each document, or a directory of such files."}
+    return {"anyOf": [path, {"type": "array", "items": {"anyOf": [path, node]}}]}
+
+
+def _type_words(kind: str, word: str, types: dict[str, type[NodeConfig]]) -> dict[str, Any]:
+    known = [word, *(other for other in upstream_words(kind) if other != word and canonical_type(kind, other) == word)]
+    bare = [spelling for spelling in dict.fromkeys(other.replace("_", "") for other in known) if spelling not in known]
+    return {**word_schema([*known, *bare]), "description": doc_of(types[word])}
