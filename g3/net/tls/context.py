@@ -1,0 +1,477 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The C{pyopenssl} provider: TLS options made into OpenSSL contexts, and the sessions they keep for resumption.
+
+pyOpenSSL wraps most but not all that its OpenSSL offers. Four calls go to the binding below it (C{_lib}): verifying a host name inside the
+handshake, so that the peer gets the right alert and upstream's rules of matching hold; the list of groups; whether a session was resumed;
+and why verification failed. The interface is the one Twisted uses too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict, deque
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import ocsp
+from OpenSSL import SSL
+from OpenSSL._util import ffi as _ffi
+from OpenSSL._util import lib as _lib
+from OpenSSL.crypto import X509
+
+from g3.errors import ConfigError
+from g3.net.tls.options import SessionCache, TLSProtocol, TLSVersion
+from g3.net.tls.provider import TLSInfo
+from g3.task import parse_ip
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from g3.net.tls.options import PEM, CertificatePair, ClientTLSOptions, ServerTLSOptions
+
+#: Contexts kept for equal options; each trusts about 150 certificates, 1 MB.
+CACHED_CONTEXTS: Final = 128
+
+_VERSIONS: Final = {
+    TLSVersion.TLS1_0: SSL.TLS1_VERSION,
+    TLSVersion.TLS1_1: SSL.TLS1_1_VERSION,
+    TLSVersion.TLS1_2: SSL.TLS1_2_VERSION,
+    TLSVersion.TLS1_3: SSL.TLS1_3_VERSION,
+    TLSProtocol.SSL3: SSL.SSL3_VERSION,
+    TLSProtocol.TLS1_0: SSL.TLS1_VERSION,
+    TLSProtocol.TLS1_1: SSL.TLS1_1_VERSION,
+    TLSProtocol.TLS1_2: SSL.TLS1_2_VERSION,
+    TLSProtocol.TLS1_3: SSL.TLS1_3_VERSION,
+}
+#: TLS 1.2 ciphers of a server: forward secrecy and authenticated encryption (Mozilla's "intermediate", as upstream).
+_SERVER_CIPHERS: Final = (
+    b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+    b"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384"
+)
+#: pyOpenSSL turns partial writes on; without them one call takes a whole buffer of many records.
+_PARTIAL_WRITE: Final = 0x1
+_NO_PARTIAL_WILDCARDS: Final = 0x4
+_X509_V_OK: Final = 0
+
+
+class _NoALPNOverlap(Exception):
+    """the client offers no application protocol of ours"""
+
+
+# -- what cannot be honoured
+
+
+def client_problems(options: ClientTLSOptions) -> list[str]:
+    """What of C{options} this provider cannot do, each naming its key and what could; empty when all is well."""
+    problems = []
+    if options.protocol is TLSProtocol.TLCP1_1:
+        problems.append("protocol: TLCP needs the Tongsuo TLS library")
+    if options.protocol is TLSProtocol.SSL3:
+        problems.append("protocol: no TLS library here speaks SSL 3.0")
+    if options.tlcp_cert_pair is not None:
+        problems.append("tlcp_cert_pair: TLCP needs the Tongsuo TLS library")
+    if options.ciphers and options.protocol is None:
+        problems.append("ciphers: say for which protocol they are, with the key protocol")
+    if _rank(options.min_tls_version) > _rank(options.max_tls_version, 9):
+        problems.append("min_tls_version: it is above max_tls_version")
+    return problems
+
+
+def client_warnings(options: ClientTLSOptions) -> list[str]:
+    """What of C{options} has no effect with this provider, though the connection is as good without it."""
+    without = {
+        "enable_sct": options.enable_sct,
+        "enable_grease": options.enable_grease,
+        "permute_extensions": options.permute_extensions,
+        "max_fragment_size": options.max_fragment_size is not None,
+        "use_builtin_ca_certificate": options.use_builtin_ca_certificate,
+    }
+    return [f"{key}: this TLS library cannot do it; ignored" for key, said in without.items() if said]
+
+
+def server_problems(options: ServerTLSOptions) -> list[str]:
+    """The same for a server."""
+    if options.tlcp_cert_pairs:
+        return ["tlcp_cert_pairs: TLCP needs the Tongsuo TLS library"]
+    if not options.cert_pairs:
+        return ["cert_pairs: no certificate is set"]
+    return []
+
+
+def _rank(version: TLSVersion | None, otherwise: int = -1) -> int:
+    return otherwise if version is None else version.rank
+
+
+# -- contexts
+
+
+def client_tls(options: ClientTLSOptions, alpn: tuple[str, ...] = ()) -> PyOpenSSLClient:
+    """TLS as a client; the same object for equal arguments, so that they share sessions. C{alpn}: protocols to offer, best first.
+
+    @raise ConfigError: something in C{options} cannot be honoured.
+    """
+    return _client(options, alpn)
+
+
+def server_tls(options: ServerTLSOptions, alpn: tuple[str, ...] = ()) -> PyOpenSSLServer:
+    """TLS as a server; the same object for equal arguments. C{alpn}: protocols to accept, best first; a client that offers others only is
+    refused (RFC 7301 section 3.2), one that offers none is served.
+
+    @raise ConfigError: something in C{options} cannot be honoured.
+    """
+    return _server(options, alpn)
+
+
+@lru_cache(maxsize=CACHED_CONTEXTS)
+def _client(options: ClientTLSOptions, alpn: tuple[str, ...]) -> PyOpenSSLClient:
+    return PyOpenSSLClient(options, alpn)
+
+
+@lru_cache(maxsize=CACHED_CONTEXTS)
+def _server(options: ServerTLSOptions, alpn: tuple[str, ...]) -> PyOpenSSLServer:
+    return PyOpenSSLServer(options, alpn)
+
+
+class _Side:
+    """What both ends share; see g3.net.tls.provider."""
+
+    context: SSL.Context
+    handshake_timeout: float
+
+    def info(self, connection: SSL.Connection) -> TLSInfo:
+        server_name = connection.get_servername() or b""
+        return TLSInfo(
+            connection.get_protocol_version_name(),
+            connection.get_cipher_name() or "",
+            connection.get_alpn_proto_negotiated().decode("ascii", "replace"),
+            server_name.decode("ascii", "replace"),
+            bool(_lib.SSL_session_reused(connection._ssl)),
+            _verify_error(connection),
+        )
+
+    def reason(self, connection: SSL.Connection, error: Exception) -> str:
+        """The certificate's fault, else the alert or what OpenSSL says."""
+        fault = _verify_error(connection)
+        if isinstance(error, SSL.SysCallError):
+            number = error.args[0]
+            return "the peer closed the connection" if number == -1 else f"connection lost: {os.strerror(number)}"
+        if isinstance(error, SSL.ZeroReturnError):
+            return "the peer closed the connection"
+        if isinstance(error, SSL.Error) and error.args and error.args[0]:
+            words = ", ".join(dict.fromkeys(str(entry[-1]) for entry in error.args[0] if entry[-1]))
+            return f"{words}: {fault}" if fault and "verify" in words else words or "unknown TLS error"
+        return str(error) or type(error).__doc__ or type(error).__name__
+
+    def peer_certificate(self, connection: SSL.Connection) -> x509.Certificate | None:
+        return connection.get_peer_certificate(as_cryptography=True)
+
+    def remember(self, connection: SSL.Connection) -> None:
+        """Nothing to keep; a client does."""
+
+
+class PyOpenSSLClient(_Side):
+    """TLS as a client, with the sessions of the sites it was at."""
+
+    def __init__(self, options: ClientTLSOptions, alpn: tuple[str, ...] = ()) -> None:
+        _refuse(client_problems(options))
+        self.options = options
+        self.handshake_timeout = options.handshake_timeout
+        self.context = _client_context(options, alpn)
+        self.sessions: SessionStore | None = None
+        if options.session_cache is not SessionCache.OFF:
+            sites = 1 if options.session_cache is SessionCache.ONE else options.session_cache_lru_max_sites
+            self.sessions = SessionStore(sites, options.session_cache_each_capacity)
+
+    def open(self, sock: socket.socket | None, name: str, port: int = 0) -> SSL.Connection:
+        connection = SSL.Connection(self.context, sock)
+        connection.set_connect_state()
+        _expect(connection, name, sni=not self.options.disable_sni)
+        if self.options.use_ocsp_stapling:
+            connection.request_ocsp()
+        if self.sessions is not None:
+            site = (name, port)
+            connection.set_app_data(site)
+            session = self.sessions.take(site)
+            if session is not None:
+                connection.set_session(session)
+        return connection
+
+    def remember(self, connection: SSL.Connection) -> None:
+        if self.sessions is not None:
+            session = connection.get_session()
+            if session is not None:
+                self.sessions.put(connection.get_app_data(), session)
+
+
+class PyOpenSSLServer(_Side):
+    """TLS as a server."""
+
+    def __init__(self, options: ServerTLSOptions, alpn: tuple[str, ...] = ()) -> None:
+        _refuse(server_problems(options))
+        self.options = options
+        self.handshake_timeout = options.handshake_timeout
+        self.context = _server_context(options, alpn)
+
+    def open(self, sock: socket.socket | None, choose: Callable[[str], Any] | None = None) -> SSL.Connection:
+        connection = SSL.Connection(self.context, sock)
+        connection.set_accept_state()
+        if choose is not None:
+            connection.set_app_data(choose)
+        return connection
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise ConfigError(problems)
+
+
+def _new_context(method: int) -> SSL.Context:
+    context = SSL.Context(method)
+    # Idle connections give their 35 KiB of buffers back.
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.clear_mode(_PARTIAL_WRITE)
+    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    return context
+
+
+def _client_context(options: ClientTLSOptions, alpn: tuple[str, ...]) -> SSL.Context:
+    context = _new_context(SSL.TLS_CLIENT_METHOD)
+    _limit_versions(context, options.protocol or options.min_tls_version, options.protocol or options.max_tls_version)
+    if options.ciphers:
+        _set_ciphers(context, options.ciphers, tls13=options.protocol is TLSProtocol.TLS1_3)
+    elif options.protocol in (TLSProtocol.TLS1_0, TLSProtocol.TLS1_1):
+        # OpenSSL 3 speaks these only at its lowest security level, and the operator asked for one by name.
+        _set_ciphers(context, ("DEFAULT", "@SECLEVEL=0"), tls13=False)
+    if options.supported_groups:
+        _set_groups(context, options.supported_groups)
+    if options.cert_pair is not None:
+        _use_pairs(context, (options.cert_pair,))
+    if not options.no_default_ca_certificate:
+        context.set_default_verify_paths()
+    _trust(context, options.ca_certificate)
+    context.set_verify(SSL.VERIFY_NONE if options.insecure else SSL.VERIFY_PEER)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    if options.use_ocsp_stapling:
+        context.set_ocsp_client_callback(_not_revoked)
+    if alpn:
+        context.set_alpn_protos([word.encode("ascii") for word in alpn])
+    return context
+
+
+def _server_context(options: ServerTLSOptions, alpn: tuple[str, ...]) -> SSL.Context:
+    context = _new_context(SSL.TLS_SERVER_METHOD)
+    _limit_versions(context, TLSVersion.TLS1_2, None)
+    context.set_cipher_list(_SERVER_CIPHERS)
+    _use_pairs(context, options.cert_pairs)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF if options.no_session_cache else SSL.SESS_CACHE_SERVER)
+    if options.no_session_ticket:
+        context.set_options(SSL.OP_NO_TICKET)
+    names: list[bytes] = []
+    if options.enable_client_auth:
+        names = _ask_client_certificate(context, options)
+    # Without one OpenSSL refuses every resumption with a client certificate; and it keeps sessions from crossing configurations.
+    context.set_session_id(_session_id_context(options, names))
+    if alpn:
+        context.set_alpn_select_callback(_alpn_chooser(alpn))
+    context.set_tlsext_servername_callback(_choose_by_name)
+    return context
+
+
+def _ask_client_certificate(context: SSL.Context, options: ServerTLSOptions) -> list[bytes]:
+    """Require a certificate of the clients; returns the names of the authorities they may have it from."""
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
+    if not options.ca_certificate:
+        context.set_default_verify_paths()
+        return []
+    authorities = _trust(context, options.ca_certificate)
+    for authority in authorities:
+        context.add_client_ca(authority)
+    return [authority.subject.public_bytes() for authority in authorities]
+
+
+def _session_id_context(options: ServerTLSOptions, authorities: list[bytes]) -> bytes:
+    """32 bytes that differ when certificates, trusted authorities or the configured text differ."""
+    digest = hashlib.sha256(options.session_id_context.encode())
+    for pair in options.cert_pairs:
+        digest.update(hashlib.sha256(pair.certificate.data).digest())
+    for name in authorities:
+        digest.update(hashlib.sha256(name).digest())
+    return digest.digest()
+
+
+def _limit_versions(context: SSL.Context, least: TLSVersion | TLSProtocol | None, most: TLSVersion | TLSProtocol | None) -> None:
+    try:
+        if least is not None:
+            context.set_min_proto_version(_VERSIONS[least])
+        if most is not None:
+            context.set_max_proto_version(_VERSIONS[most])
+    except SSL.Error as error:
+        raise ConfigError(f"protocol: this TLS library does not speak it ({_words(error)})") from error
+
+
+def _set_ciphers(context: SSL.Context, ciphers: Sequence[str], *, tls13: bool) -> None:
+    text = ":".join(ciphers).encode()
+    try:
+        if tls13:
+            context.set_tls13_ciphersuites(text)
+        else:
+            context.set_cipher_list(text)
+    except SSL.Error as error:
+        raise ConfigError(f"ciphers: {_words(error)}: {':'.join(ciphers)}") from error
+
+
+def _set_groups(context: SSL.Context, groups: str) -> None:
+    if _lib.SSL_CTX_set1_curves_list(context._context, groups.encode()) != 1:
+        _lib.ERR_clear_error()
+        raise ConfigError(f"supported_groups: not a list of groups this TLS library knows: {groups}")
+
+
+def _use_pairs(context: SSL.Context, pairs: tuple[CertificatePair, ...]) -> None:
+    """Load certificates and keys; of several the one that fits the client's algorithms is used."""
+    for pair in pairs:
+        try:
+            if len(pairs) == 1:
+                leaf, *chain = x509.load_pem_x509_certificates(pair.certificate.data)
+                context.use_certificate(leaf)
+                for certificate in chain:
+                    context.add_extra_chain_cert(certificate)
+            else:
+                _use_chain(context, pair.certificate.data)
+            key: Any = load_pem_private_key(pair.private_key.data, None)
+            context.use_privatekey(key)
+            context.check_privatekey()
+        except (SSL.Error, ValueError, TypeError) as error:
+            where = pair.certificate.path or "the certificate"
+            raise ConfigError(f"certificate: cannot use {where}: {_words(error)}") from error
+
+
+def _use_chain(context: SSL.Context, pem: bytes) -> None:
+    """The chain of one certificate among several; only reading it from a file ties it to that certificate."""
+    number = os.memfd_create("chain")
+    try:
+        os.write(number, pem)
+        context.use_certificate_chain_file(f"/proc/self/fd/{number}")
+    finally:
+        os.close(number)
+
+
+def _trust(context: SSL.Context, pems: tuple[PEM, ...]) -> list[x509.Certificate]:
+    """Trust every certificate in C{pems}."""
+    store = context.get_cert_store()
+    trusted: dict[bytes, x509.Certificate] = {}
+    for pem in pems:
+        try:
+            trusted.update((found.fingerprint(hashes.SHA256()), found) for found in x509.load_pem_x509_certificates(pem.data))
+        except ValueError as error:
+            raise ConfigError(f"ca_certificate: cannot read {pem.path or 'it'}: {error}") from error
+    for found in trusted.values():
+        if store is not None:
+            store.add_cert(X509.from_cryptography(found))
+    return list(trusted.values())
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, SSL.Error) and error.args and error.args[0]:
+        return ", ".join(str(entry[-1]) for entry in error.args[0])
+    return str(error)
+
+
+# -- per connection
+
+
+def _expect(connection: SSL.Connection, name: str, *, sni: bool) -> None:
+    """Verify the peer's certificate for C{name} within the handshake, and ask for it by SNI unless it is an address (RFC 6066 section 3)."""
+    parameters = _lib.SSL_get0_param(connection._ssl)
+    address = parse_ip(name)
+    if address is not None:
+        packed = address.packed
+        _lib.X509_VERIFY_PARAM_set1_ip(parameters, packed, len(packed))
+        return
+    host = name.rstrip(".").encode("ascii")
+    _lib.X509_VERIFY_PARAM_set_hostflags(parameters, _NO_PARTIAL_WILDCARDS)
+    _lib.X509_VERIFY_PARAM_set1_host(parameters, host, len(host))
+    if sni and host:
+        connection.set_tlsext_host_name(host)
+
+
+def _verify_error(connection: SSL.Connection) -> str:
+    number = _lib.SSL_get_verify_result(connection._ssl)
+    if number == _X509_V_OK:
+        return ""
+    return bytes(_ffi.string(_lib.X509_verify_cert_error_string(number))).decode("ascii", "replace")
+
+
+def _alpn_chooser(ours: tuple[str, ...]) -> Callable[[SSL.Connection, list[bytes]], bytes]:
+    words = tuple(word.encode("ascii") for word in ours)
+
+    def choose(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
+        for word in words:
+            if word in offered:
+                return word
+        raise _NoALPNOverlap(_NoALPNOverlap.__doc__)
+
+    return choose
+
+
+def _choose_by_name(connection: SSL.Connection) -> None:
+    """The client said whom it wants: take the configuration that C{choose} names for it."""
+    choose = connection.get_app_data()
+    if choose is not None:
+        server_name = connection.get_servername() or b""
+        chosen = choose(server_name.decode("ascii", "replace"))
+        if chosen is not None:
+            connection.set_context(chosen.context)
+
+
+def _not_revoked(_connection: SSL.Connection, staple: bytes, _data: object) -> bool:
+    """Whether a stapled answer lets the connection go on. It is asked for, not required (as upstream); one that says revoked is heeded
+    without its signature being checked: who forges it could have broken the connection anyway."""
+    if not staple:
+        return True
+    try:
+        response = ocsp.load_der_ocsp_response(staple)
+        if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+            return True
+        return all(single.certificate_status is not ocsp.OCSPCertStatus.REVOKED for single in response.responses)
+    except ValueError:
+        return True
+
+
+class SessionStore:
+    """Client sessions by site, at most C{each} for each of the C{sites} used last.
+
+    A session is given out once (RFC 8446 appendix C.4: reuse lets an observer link connections); the resumed connection brings a new one.
+    """
+
+    __slots__ = ("_each", "_kept", "_sites")
+
+    def __init__(self, sites: int, each: int) -> None:
+        self._sites = max(1, sites)
+        self._each = max(1, each)
+        self._kept: OrderedDict[tuple[str, int], deque[SSL.Session]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._kept.values()))
+
+    def take(self, site: tuple[str, int]) -> SSL.Session | None:
+        """The newest session of C{site}, or None."""
+        kept = self._kept.get(site)
+        if not kept:
+            return None
+        self._kept.move_to_end(site)
+        return kept.pop()
+
+    def put(self, site: tuple[str, int], session: SSL.Session) -> None:
+        """Keep a session; the oldest of the site, then of the site unused for longest, goes."""
+        kept = self._kept.get(site)
+        if kept is None:
+            kept = self._kept[site] = deque(maxlen=self._each)
+            if len(self._kept) > self._sites:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(site)
+        kept.append(session)
