@@ -37,6 +37,9 @@ EXHAUSTED_PAUSE: Final = 0.1
 #: Accepts while draining; a bound, since new clients may come in as fast as they are taken.
 DRAIN_LIMIT: Final = 65536
 
+#: (ip, port) of what the socket module gives.
+normal_address = plain_address
+
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 

@@ -110,7 +110,7 @@ def _rank(version: TLSVersion | None, otherwise: int = -1) -> int:
 # -- contexts
 
 
-def client_tls(options: ClientTLSOptions, alpn: tuple[str, ...] = ()) -> PyOpenSSLClient:
+def client_context(options: ClientTLSOptions, alpn: tuple[str, ...] = ()) -> PyOpenSSLClient:
     """TLS as a client; the same object for equal arguments, so that they share sessions. C{alpn}: protocols to offer, best first.
 
     @raise ConfigError: something in C{options} cannot be honoured.
@@ -118,7 +118,7 @@ def client_tls(options: ClientTLSOptions, alpn: tuple[str, ...] = ()) -> PyOpenS
     return _client(options, alpn)
 
 
-def server_tls(options: ServerTLSOptions, alpn: tuple[str, ...] = ()) -> PyOpenSSLServer:
+def server_context(options: ServerTLSOptions, alpn: tuple[str, ...] = ()) -> PyOpenSSLServer:
     """TLS as a server; the same object for equal arguments. C{alpn}: protocols to accept, best first; a client that offers others only is
     refused (RFC 7301 section 3.2), one that offers none is served.
 

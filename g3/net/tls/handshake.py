@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
@@ -20,6 +19,7 @@ from g3.net.tls.stream import TLSStream
 from g3.net.transport import Stream
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from g3.net.tls.provider import ClientTLS, ServerTLS, Side
@@ -29,57 +29,47 @@ if TYPE_CHECKING:
 MOST_HANDSHAKE = 262144
 
 
-async def connect(
-    reactor: Any, transport: Any, tls: ClientTLS, name: str, *, port: int = 0, timeout: float | None = None
-) -> TLSStream | TLSOverStream:
-    """Speak TLS as a client on C{transport}, a connected socket or an IStream that nobody reads; it is ours from now on.
+async def connect(stream: Any, tls: ClientTLS, name: str, *, port: int = 0, timeout: float | None = None) -> TLSStream | TLSOverStream:
+    """Speak TLS as a client on C{stream}, an IStream that nobody reads; it is ours from now on.
 
     @param name: the DNS name or IP address to ask for and to verify. @param port: tells sessions of one name apart.
     @param timeout: seconds; the handshake timeout of C{tls} by default.
     @raise TLSHandshakeFailed: or TLSHandshakeTimeout; the connection is closed. It is too when the coroutine is cancelled.
     """
-    return await _shake(reactor, transport, tls, lambda sock: tls.open(sock, name, port), timeout)
+    return await _shake(stream, tls, lambda sock: tls.open(sock, name, port), timeout)
 
 
 async def accept(
-    reactor: Any,
-    transport: Any,
-    tls: ServerTLS,
-    *,
-    choose: Callable[[str], ServerTLS | None] | None = None,
-    timeout: float | None = None,
+    stream: Any, tls: ServerTLS, *, choose: Callable[[str], ServerTLS | None] | None = None, timeout: float | None = None
 ) -> TLSStream | TLSOverStream:
     """Speak TLS as a server; the same guarantees as L{connect}. C{choose(server_name)} may name another configuration."""
-    return await _shake(reactor, transport, tls, lambda sock: tls.open(sock, choose), timeout)
+    return await _shake(stream, tls, lambda sock: tls.open(sock, choose), timeout)
 
 
 async def _shake(
-    reactor: Any, transport: Any, side: Side, open_: Callable[[socket.socket | None], Any], timeout: float | None
+    stream: Any, side: Side, open_: Callable[[socket.socket | None], Any], timeout: float | None
 ) -> TLSStream | TLSOverStream:
     seconds = side.handshake_timeout if timeout is None else timeout
-    sock, local, peer = _own_socket(transport)
+    reactor = stream.reactor
+    sock, local, peer = _own_socket(stream)
     if sock is None:
-        below = _OverStream(reactor, transport, side, open_(None), seconds)
-        connection = await below.begin()
-        return TLSOverStream(reactor, transport, connection, side)
+        connection = await _OverStream(reactor, stream, side, open_(None), seconds).begin()
+        return TLSOverStream(reactor, stream, connection, side)
     try:
         connection = open_(sock)
     except BaseException:
         sock.close()
         raise
-    shaking = _OnSocket(reactor, sock, side, connection, seconds)
-    await shaking.begin()
+    await _OnSocket(reactor, sock, side, connection, seconds).begin()
     return TLSStream(reactor, sock, connection, side, local=local, peer=peer)
 
 
-def _own_socket(transport: Any) -> tuple[socket.socket | None, SocketAddress | None, SocketAddress | None]:
-    """The bare socket of C{transport} with its addresses as far as they are known, or None when TLS must go over the stream."""
-    if isinstance(transport, socket.socket):
-        return transport, None, None
-    if isinstance(transport, Stream) and not isinstance(transport, TLSStream):
-        local, peer = transport._local, transport._peer
+def _own_socket(stream: Any) -> tuple[socket.socket | None, SocketAddress | None, SocketAddress | None]:
+    """The bare socket of C{stream} with its addresses as far as they are known, or None when TLS must go over the stream."""
+    if isinstance(stream, Stream) and not isinstance(stream, TLSStream):
+        local, peer = stream._local, stream._peer
         try:
-            return transport.detach(), local, peer
+            return stream.detach(), local, peer
         except RuntimeError:
             # Bytes are queued or were read ahead.
             pass
