@@ -30,15 +30,22 @@ class MetricRegistry:
 
     def __init__(self) -> None:
         self._sources: dict[int, Source] = {}
+        self._uses: dict[int, int] = {}
         self._followers: list[Follower] = []
 
     def add(self, source: Any) -> None:
-        """Export C{source} (IMetricSource) from now on. Twice is once."""
+        """Export C{source} (IMetricSource) from now on. Once, however often it is added; it leaves with as many removals, so that a
+        node that replaces another one may share its statistics."""
         self._sources[id(source)] = source
+        self._uses[id(source)] = self._uses.get(id(source), 0) + 1
 
     def remove(self, source: Any) -> None:
-        """Export C{source} a last time, then no more. One that is not there is no error."""
-        if self._sources.pop(id(source), None) is not None:
+        """Undo one C{add}; after the last, C{source} is exported a last time. One that is not there is no error."""
+        uses = self._uses.get(id(source), 0)
+        if uses > 1:
+            self._uses[id(source)] = uses - 1
+        elif uses:
+            del self._uses[id(source)], self._sources[id(source)]
             for follower in self._followers:
                 follower.source_removed(source)
 

@@ -12,7 +12,7 @@ from g3.interfaces import IMetricSource
 from g3.metrics.stats import Row, Stats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from g3.errors import ResolveError
     from g3.metrics.sample import Sample
@@ -105,13 +105,14 @@ class QueryStats(Stats):
 
 @implementer(IMetricSource)
 class ResolverStats:
-    """Both record types of one resolver."""
+    """Both record types of one resolver. C{refresh} is called before samples are taken."""
 
-    __slots__ = ("a", "aaaa")
+    __slots__ = ("a", "aaaa", "refresh")
 
     def __init__(self, name: str) -> None:
         self.a = QueryStats((("resolver", name), ("rr_type", "A")))
         self.aaaa = QueryStats((("resolver", name), ("rr_type", "AAAA")))
+        self.refresh: Callable[[], None] | None = None
 
     def of(self, family: int) -> QueryStats:
         """The counters of family 4 or 6."""
@@ -119,4 +120,6 @@ class ResolverStats:
 
     def samples(self) -> Iterator[Sample]:
         """IMetricSource."""
+        if self.refresh is not None:
+            self.refresh()
         return chain(self.a.samples(), self.aaaa.samples())
