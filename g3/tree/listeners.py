@@ -120,7 +120,7 @@ class ListenerPool:
             try:
                 sock = self._bind_beside(options)
             except ConfigError as error:
-                raise ConfigError(f'{_place(owner)}server "{owner.name}" {error}') from error
+                raise ConfigError(f'server "{owner.name}" {error}') from error
             entry = self._entries[key] = Entry(self, key, sock)
         claim = Claim(entry, options, owner)
         entry.claims.append(claim)
@@ -131,15 +131,15 @@ class ListenerPool:
         key = _where(options, name)
         self._entries[key] = Entry(self, key, sock)
 
-    def conflicts(self, leaving: Callable[[Any], bool]) -> list[str]:
-        """Addresses claimed by more than one server when those for which C{leaving} holds are gone; a line for each."""
-        lines = []
+    def conflicts(self, leaving: Callable[[Any], bool]) -> list[tuple[Any, str]]:
+        """Addresses claimed by more than one server when those for which C{leaving} holds are gone: the last of them, and a line."""
+        found = []
         for entry in self._entries.values():
             owners = [claim.owner for claim in entry.claims if not leaving(claim.owner)]
             if len(owners) > 1:
                 names = " and ".join(sorted(f'"{owner.name}"' for owner in owners))
-                lines.append(f"{_place(owners[-1])}servers {names} both listen on {_address(entry.claims[0].options)}")
-        return lines
+                found.append((owners[-1], f"servers {names} both listen on {_address(entry.claims[0].options)}"))
+        return found
 
     def drop_unclaimed(self) -> None:
         """Close what was adopted and nobody claimed."""
@@ -186,9 +186,3 @@ def _port(sock: socket.socket) -> int:
 def _address(options: TCPListen) -> str:
     host, port = options.address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _place(owner: Any) -> str:
-    """Where the configuration defines the server, for the front of a message."""
-    place = getattr(owner, "place", None)
-    return f"{place}: " if place else ""

@@ -14,7 +14,7 @@ from g3.errors import ConfigError
 from g3.tree.plan import Action, Change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from twisted.internet.defer import Deferred
 
@@ -49,13 +49,16 @@ class ITree(Protocol):
 class Transition:
     """One reload: C{prepare}, then C{commit} or C{discard}. The first start is one too, from nothing.
 
-    @param needed: (kind, name) that the wanted configurations refer to.
+    @param needed: (kind, name) that the wanted configurations refer to; C{places}: where each wanted (kind, name) is defined.
     """
 
-    def __init__(self, tree: ITree, changes: Iterable[Change], needed: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, tree: ITree, changes: Iterable[Change], needed: Iterable[tuple[str, str]] = (), places: Mapping[tuple[str, str], object] | None = None
+    ) -> None:
         self._tree = tree
         self.changes = list(changes)
         self._needed = set(needed)
+        self._places = places or {}
         self._made: list[tuple[Change, Any]] = []
         self._prepared: list[Any] = []
         self._stand_ins: dict[tuple[str, str], Any] = {}
@@ -77,7 +80,8 @@ class Transition:
             await self._prepare_node(change, node)
         if not self._problems:
             leaving = {id(change.old) for change in self.changes if change.retires}
-            self._problems.extend(self._tree.listeners.conflicts(lambda owner: id(owner) in leaving))
+            for owner, text in self._tree.listeners.conflicts(lambda owner: id(owner) in leaving):
+                self._problem("server", owner.name, [text])
         if self._problems:
             self.discard()
             raise ConfigError(self._problems)
@@ -118,10 +122,10 @@ class Transition:
         try:
             self._made.append((change, self._tree.make(change.kind, change.config)))
         except ConfigError as error:
-            self._problems.extend(error.problems)
+            self._problem(change.kind, change.name, error.problems)
         except Exception as error:
             log.failure("making {kind} {name} failed", kind=change.kind, name=change.name)
-            self._problems.append(f'{change.kind} "{change.name}": {type(error).__name__}: {error}')
+            self._defect(change, error)
 
     async def _prepare_node(self, change: Change, node: Any) -> None:
         # Noted before it is tried: a prepare that failed half way may have taken something, too.
@@ -131,10 +135,18 @@ class Transition:
             if waiting is not None:
                 await waiting
         except ConfigError as error:
-            self._problems.extend(error.problems)
+            self._problem(change.kind, change.name, error.problems)
         except Exception as error:
             log.failure("preparing {kind} {name} failed", kind=change.kind, name=change.name)
-            self._problems.append(f'{change.kind} "{change.name}": {type(error).__name__}: {error}')
+            self._defect(change, error)
+
+    def _defect(self, change: Change, error: Exception) -> None:
+        self._problem(change.kind, change.name, [f'{change.kind} "{change.name}": {type(error).__name__}: {error}'])
+
+    def _problem(self, kind: str, name: str, problems: Iterable[object]) -> None:
+        """Note what is wrong with a node, with the place where it is defined unless the problem has one of its own."""
+        place = self._places.get((kind, name))
+        self._problems.extend(f"{place}: {problem}" if place is not None and isinstance(problem, str) else problem for problem in problems)
 
     def _make_stand_in(self, change: Change) -> None:
         key = (change.kind, change.name)

@@ -28,17 +28,26 @@ log = Logger()
 LAST_WAIT = 2.0
 
 
-class IConfiguration(Protocol):
-    """One reading of the configuration."""
+class IEntry(Protocol):
+    """Where a node was defined."""
 
-    def nodes(self) -> Mapping[str, Sequence[Any]]:
-        """The node configurations of each kind, a node after those it refers to."""
+    @property
+    def place(self) -> object:
+        """Prints as C{file:line:col}."""
+
+
+class IConfiguration(Protocol):
+    """One reading of the configuration, without errors: g3.config.main.MainConfig."""
+
+    @property
+    def nodes(self) -> Mapping[str, Mapping[str, IEntry]]:
+        """By kind and name."""
+
+    def configs(self, kind: str) -> Sequence[Any]:
+        """The node configurations of a kind, a node after those of its kind it refers to."""
 
     def references(self) -> Iterable[tuple[str, str]]:
         """Every (kind, name) that some node refers to."""
-
-    def with_node(self, kind: str, config: Any) -> IConfiguration:
-        """The same with one node in place of its namesake. Raises ConfigError when that makes a cycle."""
 
 
 class ISource(Protocol):
@@ -47,8 +56,8 @@ class ISource(Protocol):
     def load(self) -> IConfiguration:
         """Read all of it. Raises ConfigError."""
 
-    def load_one(self, kind: str, name: str) -> Any:
-        """Read again the one document that defined a node. Raises ConfigError."""
+    def load_one(self, configuration: IConfiguration, kind: str, name: str) -> IConfiguration:
+        """C{configuration} with one node read again from its document. Raises ConfigError."""
 
 
 class NodesOfKind(MultiService):
@@ -129,7 +138,7 @@ class Root(MultiService):
 
     def prepare(self, configuration: IConfiguration) -> Deferred[None]:
         """Make all nodes and take what they need. The Deferred fails with ConfigError, and nothing is left behind."""
-        self._start = self._transition(configuration, difference({}, configuration.nodes()))
+        self._start = self._transition(configuration, difference({}, _wanted(configuration)))
         self.configuration = configuration
         return Deferred.fromCoroutine(self._start.prepare())
 
@@ -165,7 +174,7 @@ class Root(MultiService):
             self.node(kind, name)
             if self.configuration is None:
                 raise ConfigError("not serving yet")
-            configuration = self.configuration.with_node(kind, source.load_one(kind, name))
+            configuration = source.load_one(self.configuration, kind, name)
             changes = self._difference(configuration)
             await self._go(configuration, changes)
             return summary(changes)
@@ -174,7 +183,7 @@ class Root(MultiService):
         if not self.ready:
             raise ConfigError("not serving, nothing to reload")
         try:
-            return difference({kind: self.nodes(kind) for kind in KIND_ORDER}, configuration.nodes())
+            return difference({kind: self.nodes(kind) for kind in KIND_ORDER}, _wanted(configuration))
         except Exception as error:
             log.failure("comparing configurations failed")
             raise ConfigError(f"{type(error).__name__}: {error}") from error
@@ -189,7 +198,8 @@ class Root(MultiService):
         self.configuration = configuration
 
     def _transition(self, configuration: IConfiguration, changes: list[Change]) -> Transition:
-        return Transition(self, changes, configuration.references())
+        places = {(kind, name): entry.place for kind, entries in configuration.nodes.items() for name, entry in entries.items()}
+        return Transition(self, changes, configuration.references(), places)
 
     # What transitions ask for
 
@@ -283,6 +293,10 @@ class Root(MultiService):
 
     def _stop_children(self, _: object) -> Deferred[Any]:
         return cast("Deferred[Any]", super().stopService())  # type: ignore[no-untyped-call]
+
+
+def _wanted(configuration: IConfiguration) -> dict[str, Sequence[Any]]:
+    return {kind: configuration.configs(kind) for kind in KIND_ORDER}
 
 
 def metric_sources(node: Any) -> list[Any]:

@@ -74,7 +74,7 @@ class Tiny(Node):
     def start(self) -> None:
         self.step("start")
         if self.claim is not None:
-            self.claim.start(lambda sock, peer: sock.close())
+            self.claim.start(lambda sock, _peer: sock.close())
 
     def stop(self) -> Deferred[None] | None:
         self.step("stop")
@@ -159,16 +159,15 @@ class Configuration:
 
     by_kind: dict[str, list[Any]] = field(default_factory=dict)
 
-    def nodes(self) -> dict[str, list[Any]]:
-        return self.by_kind
+    @property
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        return {kind: {config.name: SimpleNamespace(place=f"file:{config.name}") for config in configs} for kind, configs in self.by_kind.items()}
+
+    def configs(self, kind: str) -> list[Any]:
+        return self.by_kind.get(kind, [])
 
     def references(self) -> list[tuple[str, str]]:
         return [config.to for configs in self.by_kind.values() for config in configs if config.to is not None]
-
-    def with_node(self, kind: str, config: Any) -> Configuration:
-        return Configuration(
-            {of: [config if of == kind and each.name == config.name else each for each in configs] for of, configs in self.by_kind.items()}
-        )
 
 
 def configuration(**by_kind: list[Any]) -> Configuration:
@@ -179,14 +178,15 @@ def configuration(**by_kind: list[Any]) -> Configuration:
 class Source:
     """An ISource that has read this."""
 
-    configuration: Configuration
+    configuration: Any
     one: Any = None
 
-    def load(self) -> Configuration:
+    def load(self) -> Any:
         return self.configuration
 
-    def load_one(self, kind: str, name: str) -> Any:
-        return self.one
+    def load_one(self, configuration: Any, kind: str, name: str) -> Any:
+        configs = [self.one if config.name == name else config for config in configuration.by_kind[kind]]
+        return Configuration({**configuration.by_kind, kind: configs})
 
 
 class FakeSocket:

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.errors import ConfigError
-from g3.tree.root import Root
 from tests.unit.tree.nodes import Binder, Configuration, Listen, Source, TinyConfig, configuration, events, make_root, started
+
+if TYPE_CHECKING:
+    from g3.tree.root import Root
 
 
 class ReloadCase(SynchronousTestCase):
@@ -70,7 +72,10 @@ class StartTests(SynchronousTestCase):
         )
         error = self.failureResultOf(done, ConfigError).value
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual([str(problem) for problem in error.problems], ["a cannot make", 'server "d": ZeroDivisionError: make', "b cannot prepare"])
+        self.assertEqual(
+            [str(problem) for problem in error.problems],
+            ["file:a: a cannot make", 'file:d: server "d": ZeroDivisionError: make', "file:b: b cannot prepare"],
+        )
         self.assertEqual(events[-2:], ["discard resolver c 0", "discard resolver b 0"])
 
     def test_a_node_that_does_not_provide_its_interface_is_refused(self) -> None:
@@ -170,19 +175,19 @@ class RollBackTests(ReloadCase):
 
     def test_a_constructor_that_refuses_changes_nothing(self) -> None:
         """The nodes prepared before it are discarded."""
-        self.assertEqual(str(self.refuse(self.broken(fail="make"))), "web cannot make")
+        self.assertEqual(str(self.refuse(self.broken(fail="make"))), "file:web: web cannot make")
         self.assertIn("discard escaper out 1", events)
         self.assert_untouched()
 
     def test_a_constructor_that_crashes_changes_nothing(self) -> None:
         """A defect of a plugin is told as one line, and its traceback is in the log."""
-        self.assertEqual(str(self.refuse(self.broken(bug="make"))), 'server "web": ZeroDivisionError: make')
+        self.assertEqual(str(self.refuse(self.broken(bug="make"))), 'file:web: server "web": ZeroDivisionError: make')
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assert_untouched()
 
     def test_a_prepare_that_refuses_changes_nothing(self) -> None:
         """Also the one that failed is discarded: it may have taken something."""
-        self.assertEqual(str(self.refuse(self.broken(fail="prepare"))), "web cannot prepare")
+        self.assertEqual(str(self.refuse(self.broken(fail="prepare"))), "file:web: web cannot prepare")
         self.assertIn("discard server web 1", events)
         self.assert_untouched()
 
@@ -193,7 +198,7 @@ class RollBackTests(ReloadCase):
         self.assert_untouched()
         new = self.root.listeners._entries[next(iter(self.root.listeners._entries))].claims[-1].owner
         new.prepared.errback(ConfigError("late"))
-        self.assertEqual(str(self.failureResultOf(done, ConfigError).value), "late")
+        self.assertEqual(str(self.failureResultOf(done, ConfigError).value), "file:web: late")
         self.assert_untouched()
 
     def test_a_start_that_crashes_is_undone(self) -> None:
@@ -261,7 +266,7 @@ class ListenerTests(ReloadCase):
     def test_two_servers_on_one_address_are_refused(self) -> None:
         """Both are named, nothing changes."""
         config = self.changed(server=[*self.base.by_kind["server"], TinyConfig("second", listen=Listen())])
-        self.assertEqual(str(self.refuse(config)), 'servers "second" and "web" both listen on 192.0.2.1:8080')
+        self.assertEqual(str(self.refuse(config)), 'file:second: servers "second" and "web" both listen on 192.0.2.1:8080')
         self.assertEqual(list(self.root.nodes("server")), ["web"])
         self.assertEqual([sock.open for sock in self.binder.bound], [True])
 
@@ -269,7 +274,7 @@ class ListenerTests(ReloadCase):
         """The old one goes on."""
         self.binder.taken.add(("192.0.2.1", 81))
         error = self.refuse(self.changed(server=[TinyConfig("web", listen=Listen(("192.0.2.1", 81)))]))
-        self.assertEqual(str(error), 'server "web" cannot listen: taken')
+        self.assertEqual(str(error), 'file:web: server "web" cannot listen: taken')
         self.assertEqual([sock.open for sock in self.binder.bound], [True])
 
 
