@@ -46,10 +46,3 @@ def need_namespaces() -> None:
     if fault:
         raise SkipTest(fault)
 
-
-def upstream_files() -> Path:
-    """The folder with upstream's own configuration files, C{G3_UPSTREAM} or C{../shared/upstream}. Skips when it is not there."""
-    folder = Path(os.environ.get("G3_UPSTREAM") or ROOT.parent / "shared" / "upstream").resolve()
-    if not (folder / "coverage").is_dir():
-        raise SkipTest(f"needs upstream's configuration files; G3_UPSTREAM says where they are, and {folder} has none")
-    return folder

@@ -18,8 +18,8 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from g3.config.upstream_types import canonical_type
 from tests.functional.harness import run_g3proxy
-from tests.functional.needs import upstream_files
 from tests.functional.upstream import Named, copied, main_files, types_named
+from tests.upstream import upstream_dir
 
 if TYPE_CHECKING:
     import subprocess
@@ -61,7 +61,7 @@ class UpstreamConfigTests(SynchronousTestCase):
 
     def test_all_main_files_are_found(self) -> None:
         """Every folder of upstream's examples and coverage cases is tried."""
-        self.assertTrue(len(main_files(upstream_files())) >= MAIN_FILES)
+        self.assertTrue(len(main_files(upstream_dir())) >= MAIN_FILES)
 
     def check(self, name: str) -> None:
         """The exit status fits what the file names, and each type that is missing is named once."""
@@ -80,7 +80,7 @@ class UpstreamConfigTests(SynchronousTestCase):
 def add_tests() -> None:
     """A method for each file, so that each has a name of its own in the report."""
     try:
-        root = upstream_files()
+        root = upstream_dir()
         names = [str(path.relative_to(root)) for path in main_files(root)]
     except SkipTest:
         return

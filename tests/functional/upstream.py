@@ -16,7 +16,7 @@ import yaml
 from g3.component import Components
 from g3.config.upstream_types import DEFAULT_TYPES, canonical_type
 from tests.functional.certificates import Authority, make_certificates
-from tests.functional.needs import upstream_files
+from tests.upstream import upstream_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ PAIRS = (("certificate", "private_key"),)
 
 def copied(destination: Path) -> Path:
     """A copy of upstream's g3proxy files below C{destination}, every certificate they name made beside it."""
-    source = upstream_files()
+    source = upstream_dir()
     for folder in FOLDERS:
         shutil.copytree(source / folder, destination / folder)
         for path in (destination / folder).rglob("*"):
@@ -38,7 +38,7 @@ def copied(destination: Path) -> Path:
     authority = make_certificates(destination / "coverage" / "g3proxy")
     for path in destination.rglob("*.yaml"):
         for document in documents(path):
-            _make_named(document, path.parent, authority)
+            make_named(document, path.parent, authority)
     return destination
 
 
@@ -59,7 +59,7 @@ def documents(path: Path) -> list[Any]:
     return [document for document in yaml.load_all(path.read_text(), yaml.CSafeLoader) if document is not None]
 
 
-def _make_named(value: Any, directory: Path, authority: Authority) -> None:
+def make_named(value: Any, directory: Path, authority: Authority) -> None:
     """Make each certificate and key that a map below C{value} names and that is not there."""
     if isinstance(value, dict):
         named = {normalize(key): inner for key, inner in value.items() if isinstance(key, str)}
@@ -70,7 +70,7 @@ def _make_named(value: Any, directory: Path, authority: Authority) -> None:
         value = list(value.values())
     if isinstance(value, list):
         for inner in value:
-            _make_named(inner, directory, authority)
+            make_named(inner, directory, authority)
 
 
 @dataclass(frozen=True, order=True)
