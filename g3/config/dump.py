@@ -47,9 +47,9 @@ def _node_head(config: Any) -> list[str]:
 
 
 def _config(config: Any, indent: str, skip: str = "") -> Iterator[str]:
-    """The keys of a config object, a line or more each."""
+    """The keys of a config object, a line or more each. One that is not set (None, or an empty string by default) is left out."""
     for known, value in set_keys(config):
-        if known.name != skip:
+        if known.name != skip and (value != "" or known.default != ""):
             yield from _key(known, value, indent)
 
 

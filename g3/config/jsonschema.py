@@ -65,8 +65,9 @@ def _node_list(kind: str, components: Components, definitions: dict[str, Any]) -
     default = DEFAULT_TYPES.get(kind)
     if default in types:
         by_type.append({"if": {"not": {"required": ["type"]}}, "then": {"$ref": f"#/$defs/{kind}.{default}"}})
-    node: dict[str, Any] = {"type": "object", "required": ["name"] if default else ["name", "type"], "allOf": by_type}
+    node: dict[str, Any] = {"type": "object", "required": ["name"] if default else ["name", "type"]}
     if types:
+        node["allOf"] = by_type
         node["properties"] = {"type": {"anyOf": [_type_words(kind, word, types) for word in types]}}
     path = {"type": "string", "description": "A file with one node in each document, or a directory of such files."}
     return {"anyOf": [path, {"type": "array", "items": {"anyOf": [path, node]}}]}
