@@ -10,6 +10,7 @@ from g3.config.problems import quote
 from g3.config.schema import config_class, key
 from g3.config.value import Reported, Value, ValueProblem, wrong_type
 from g3.config.values.basic import U32, Bool, Int
+from g3.config.values.net import IPValue
 from g3.resolvers.config import CachingConfig
 
 if TYPE_CHECKING:
@@ -59,31 +60,6 @@ class NameServers(Value[tuple[str, ...]]):
         return list(value)
 
 
-class LocalAddress(Value["IPv4Address | IPv6Address"]):
-    """An address of one family."""
-
-    def __init__(self, version: int) -> None:
-        self.version = version
-        self.type_name = f"IPv{version} address"
-
-    def parse(self, node: Node, context: ParseContext) -> IPv4Address | IPv6Address:
-        if not node.is_string:
-            raise wrong_type(node, f"an IPv{self.version} address")
-        try:
-            address = ip_address(node.value)
-        except ValueError:
-            address = None
-        if address is None or address.version != self.version:
-            raise ValueProblem(node, f"{quote(node.value)} is not an IPv{self.version} address")
-        return address
-
-    def json_schema(self) -> dict[str, Any]:
-        return {"type": "string"}
-
-    def dump(self, value: IPv4Address | IPv6Address) -> str:
-        return str(value)
-
-
 def parse_server(node: Node, word: Any) -> str:
     """One name server in the form C{ip:port}.
 
@@ -123,5 +99,5 @@ class CAresConfig(CachingConfig):
     round_robin: bool = key(Bool(), default=False, doc="Whether the servers take turns; else the first is preferred.")
     socket_send_buffer_size: int | None = key(Int(0, U32), default=None, unit="bytes", doc="The send buffer of sockets.")
     socket_recv_buffer_size: int | None = key(Int(0, U32), default=None, unit="bytes", doc="The receive buffer of sockets.")
-    bind_ipv4: IPv4Address | IPv6Address | None = key(LocalAddress(4), default=None, doc="The local address for IPv4 servers.")
-    bind_ipv6: IPv4Address | IPv6Address | None = key(LocalAddress(6), default=None, doc="The local address for IPv6 servers.")
+    bind_ipv4: IPv4Address | IPv6Address | None = key(IPValue(4), default=None, doc="The local address for IPv4 servers.")
+    bind_ipv6: IPv4Address | IPv6Address | None = key(IPValue(6), default=None, doc="The local address for IPv6 servers.")
