@@ -30,6 +30,19 @@ if TYPE_CHECKING:
     from g3.relay.splice import PipePool
 
 
+def _alive(stream: Any) -> bool:
+    return bool(getattr(stream, "connected", False))
+
+
+def _write_failed(stream: Any) -> bool:
+    return bool(getattr(stream, "write_failed", False))
+
+
+def _unsent(stream: Any) -> int:
+    """Bytes a reset would lose, as far as this kind of stream knows."""
+    return int(stream.unsent() if hasattr(stream, "unsent") else stream.queued)
+
+
 class Relay:
     """Two pipes. Made by L{join}.
 
@@ -125,26 +138,29 @@ class Relay:
     def _broke(self, pipe: Pipe, stream: Any) -> None:
         """C{stream} is gone, or cannot be written to any more."""
         error = self._why(stream)
-        if stream.connected and not self._other(pipe).over:
+        if _alive(stream) and not self._other(pipe).over:
             self.error = error  # what it sent before it broke is still being read
             return
         self._end(error)
         stream.abortConnection()
         survivor = self.right if stream is self.left else self.left
-        if stream.write_failed or survivor.unsent():
+        if not _alive(survivor):
+            return
+        if _write_failed(stream) or _unsent(survivor):
             survivor.loseConnection()
         else:  # a reset is passed on as a reset, unless that would lose bytes which are on their way
             survivor.abortConnection()
 
     def _why(self, stream: Any) -> TaskError:
         """The reason, now that C{stream} broke: what broke first, or an orderly end before that unless bytes are lost now."""
-        if self.error is not None and not (stream.write_failed and isinstance(self.error, (ClosedByClient, ClosedByUpstream))):
+        if self.error is not None and not (_write_failed(stream) and isinstance(self.error, (ClosedByClient, ClosedByUpstream))):
             return self.error
         if stream is self.left:
-            kind: type[TaskError] = ClientWriteFailed if stream.write_failed else ClientReadFailed
+            kind: type[TaskError] = ClientWriteFailed if _write_failed(stream) else ClientReadFailed
         else:
-            kind = UpstreamWriteFailed if stream.write_failed else UpstreamReadFailed
-        return kind(f"{kind.__doc__}: {os.strerror(stream.error)}" if stream.error else "")
+            kind = UpstreamWriteFailed if _write_failed(stream) else UpstreamReadFailed
+        number = getattr(stream, "error", 0)
+        return kind(f"{kind.__doc__}: {os.strerror(number)}" if number else "")
 
     def _end(self, error: TaskError) -> None:
         finished, self._finished = self._finished, None
