@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import enum
 import re
 import socket
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import idna
@@ -15,10 +16,10 @@ from g3.acl.tables import plain_network
 from g3.config.problems import did_you_mean, quote
 from g3.config.schema import config_class, key, normalize
 from g3.config.value import Value, ValueProblem, wrong_type
-from g3.config.values.basic import U16, Enum, Float, Int, OneOrMany, int_of, only_string, string_of
+from g3.config.values.basic import U16, Enum, Float, Int, OneOrMany, int_of, only_string
 from g3.config.values.options import Options
 from g3.config.values.size import Size
-from g3.net.options import PortRange, QUICTransport, SocketBuffer
+from g3.net.options import PortRange, SocketBuffer
 from g3.pick import PickPolicy, Weighted
 from g3.task import Upstream
 
@@ -311,13 +312,6 @@ class UpstreamAddr(Value[Upstream]):
         return str(value) if value.port else value.host
 
 
-@config_class
-class WeightedKeys:
-    """A node with a weight."""
-
-    weight: float = key(Float(0, 1e6), default=1.0, doc="Share of the load, compared with the others.")
-
-
 class WeightedValue(Value[Weighted[W]]):
     """A value, or a map of it under C{word} and its C{weight}."""
 
@@ -546,8 +540,56 @@ class ProxyProtocolVersion(Value[int]):
         return {"enum": [1, 2, "1", "2"]}
 
 
-@config_class
-class QUICTransportKeys:
-    """QUIC transport parameters."""
+_FACT_WORDS = {
+    "ip": FactKind.IP,
+    "net": FactKind.NETWORK,
+    "domain": FactKind.EXACT_DOMAIN,
+    "exact_domain": FactKind.EXACT_DOMAIN,
+    "child_domain": FactKind.CHILD_DOMAIN,
+}
 
-    max_idle_timeout: float = key(_Duration := __import__("g3.config.values.duration", fromlist=["Duration"]).Duration(), default=60.0)
+
+class FactValue(Value[Fact]):
+    """C{"ip:192.0.2.1"}, C{"net:10.0.0.0/8"}, C{"domain:x"} (or exact_domain), C{"child_domain:x"}; or a map of one such key. A network of
+    one address is that address."""
+
+    type_name = "fact"
+    doc = 'What makes out a user: "ip:192.0.2.1", "net:10.0.0.0/8", "domain:x.example" or "child_domain:example"; or a map of one such key.'
+
+    def parse(self, node: Node, context: ParseContext) -> Fact:
+        if node.kind == "map" and len(node.items) == 1 and all(part.is_string for part in node.items[0]):
+            word, text = node.items[0][0].value, node.items[0][1].value
+        elif node.is_string and ":" in node.value:
+            word, _, text = node.value.partition(":")
+        else:
+            raise wrong_type(node, 'a fact such as "ip:192.0.2.1", "net:10.0.0.0/8" or "domain:example.net"')
+        kind = _FACT_WORDS.get(normalize(word.strip()))
+        if kind is None:
+            raise ValueProblem(node, f"unknown kind of fact {quote(word)}{did_you_mean(word, _FACT_WORDS)}")
+        return _fact(kind, text.strip(), node)
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"anyOf": [_STRING, {"type": "object", "minProperties": 1, "maxProperties": 1}]}
+
+    def dump(self, value: Fact) -> Any:
+        return f"{value.kind.value}:{value.value}"
+
+
+def _fact(kind: FactKind, text: str, node: Node) -> Fact:
+    if kind in (FactKind.EXACT_DOMAIN, FactKind.CHILD_DOMAIN):
+        return Fact(kind, parse_domain(text, node))
+    if kind is FactKind.IP:
+        address = to_address(text)
+        if address is None:
+            raise ValueProblem(node, f"{quote(text)} is not an IP address")
+        return Fact(kind, address)
+    network = parse_network(text, node)
+    return Fact(FactKind.IP, network.network_address) if network.num_addresses == 1 else Fact(kind, network)
+
+
+class FactSource(enum.Enum):
+    """What of a connection is looked up among the facts."""
+
+    CLIENT_IP = "client_ip"
+    SERVER_IP = "server_ip"
+    SERVER_NAME = "server_name"

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from g3.config.schema import Key, keys_of, object_schema, parse_map
@@ -71,9 +70,3 @@ class Options(Value[O], Generic[O]):
 
     def schema_class(self) -> type | None:
         return self.keys
-
-
-def default_of(made: object, name: str) -> Any:
-    """The default of a field of an option class, so that keys need not repeat it."""
-    field = next(field for field in dataclasses.fields(made) if field.name == name)  # type: ignore[arg-type]
-    return field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
