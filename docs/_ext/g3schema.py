@@ -17,6 +17,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from g3.component import Components
 from g3.config.schema import Key, doc_of, keys_of
+from g3.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -136,7 +137,10 @@ class TypesDirective(SphinxDirective):
         components = Components.discover()
         rows = []
         for info in components.types(kind):
-            schema = components.schema(kind, info.type)
+            try:
+                schema = components.schema(kind, info.type)
+            except ConfigError as error:
+                raise self.error(str(error)) from error
             link = nodes.reference("", "", nodes.literal(text=info.type), refuri=f"{kind}s/{info.type}.html", internal=True)
             words = ", ".join(f"C{{{alias}}}" for alias in info.aliases)
             first = (doc_of(schema).splitlines() or [""])[0]

@@ -32,17 +32,21 @@ COMMANDS: dict[str, list[str]] = {
 }
 
 
-def environment() -> dict[str, str]:
-    """What a user's shell has, with this tree first: the commands must work from any directory."""
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])), "PYTHONUNBUFFERED": "1"}
+def environment(*packages: Path) -> dict[str, str]:
+    """What a user's shell has, with this tree first, so that the commands work from any directory; C{packages} are folders of plugins, as if
+    they were installed."""
+    path = os.pathsep.join(filter(None, [str(ROOT), *map(str, packages), os.environ.get("PYTHONPATH", "")]))
+    return {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
-def run_g3proxy(*arguments: str, directory: Path | None = None, seconds: float = 60.0, command: str = "g3proxy") -> subprocess.CompletedProcess[str]:
+def run_g3proxy(
+    *arguments: str, directory: Path | None = None, seconds: float = 60.0, command: str = "g3proxy", packages: Sequence[Path] = ()
+) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, for what ends by itself: C{--test-config}, C{--list-types}; output and error output apart."""
     return subprocess.run(
         [*COMMANDS[command], *arguments],
         cwd=directory,
-        env={**os.environ, **environment()},
+        env={**os.environ, **environment(*packages)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -67,12 +71,13 @@ class Daemon(Process):
         group: str = "test",
         namespace: Namespace | None = None,
         arguments: Sequence[str] = (),
+        packages: Sequence[Path] = (),
     ) -> None:
         self.group = group
         # Short, since the name of a unix socket has room for 107 bytes only.
         self.control_dir = Path(tempfile.mkdtemp(prefix="g3t"))
         argv = [*COMMANDS[command], "--config", str(config), "--group-name", group, "--control-dir", str(self.control_dir), *arguments]
-        super().__init__("g3proxy", argv, directory / "g3proxy.log", namespace=namespace, env=environment())
+        super().__init__("g3proxy", argv, directory / "g3proxy.log", namespace=namespace, env=environment(*packages))
         try:
             self.wait_until(self.control_socket.exists, "its control socket is there", 30)
             if ports:

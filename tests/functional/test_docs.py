@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 DOCS = ROOT / "docs"
 DIRECTIVE = re.compile(r"^(?P<indent> *)\.\. (?:code-block:: (?P<language>\w+)|run-with: (?P<with>\S+))\s*$")
 OPTION = re.compile(r"^\s+:(\w+): (.*)$")
+#: The package that the tutorial makes, used as if it were installed.
+PACKAGES = (DOCS / "tutorial" / "acme_by_port",)
 #: The web server of the examples: an address no rule forbids, put on loopback inside.
 ORIGIN = "192.0.2.80"
 HELLO = "hello from example.com"
@@ -102,14 +104,14 @@ class YAMLExampleTests(FunctionalTestCase):
             path = self.write(name, block.text)
             for document in documents(path):
                 make_named(document, self.directory, Authority())
-            result = run_g3proxy("--test-config", "--config", str(path))
+            result = run_g3proxy("--test-config", "--config", str(path), packages=PACKAGES)
             wanted = 1 if "mistaken" in block.classes else 0
             self.assertEqual(result.returncode, wanted, f"{page}:{block.line}:\n{result.stdout}{result.stderr}")
 
     def test_the_example_files(self) -> None:
         """What is in examples/ loads too."""
         for path in sorted((ROOT / "examples").glob("*.yaml")):
-            result = run_g3proxy("--test-config", "--config", str(path))
+            result = run_g3proxy("--test-config", "--config", str(path), packages=PACKAGES)
             self.assertEqual(result.returncode, 0, f"{path}:\n{result.stdout}{result.stderr}")
 
 
@@ -153,12 +155,12 @@ class ConsoleExampleTests(FunctionalTestCase):
             self.addCleanup(start_nginx(self.directory, server, 80, namespace=self.namespace).kill)
         if self.daemon is not None:
             self.daemon.quit()
-        self.daemon = Daemon(self.directory / config, self.directory, ports=(3128,), namespace=self.namespace)
+        self.daemon = Daemon(self.directory / config, self.directory, ports=(3128,), namespace=self.namespace, packages=PACKAGES)
         self.addCleanup(self.daemon.quit)
 
     def try_command(self, where: str, command: str, wanted: list[str], *, fails: bool) -> None:
         argv = ["bash", "-c", command] if self.namespace is None else self.namespace.command(["bash", "-c", command])
-        variables = {**os.environ, **environment(), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+        variables = {**os.environ, **environment(*PACKAGES), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
         if self.daemon is not None:
             # As if the daemon had the directory and group that the tool assumes.
             variables["PID"] = f"{self.daemon.pid} -G {self.daemon.group} -C {self.daemon.control_dir}"
