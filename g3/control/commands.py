@@ -24,10 +24,17 @@ SUCCESS = "success"
 class IControlled(Protocol):
     """A daemon that can be controlled."""
 
-    version: str
-    root: Root
-    shutdown: Shutdown
-    source: ISource
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def root(self) -> Root: ...
+
+    @property
+    def shutdown(self) -> Shutdown: ...
+
+    @property
+    def source(self) -> ISource: ...
 
 
 class Commands:

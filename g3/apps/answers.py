@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What g3proxy can say without running: types, schema, explanations, and a configuration checked, dumped or drawn."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from g3.apps.configuration import FileSource
+from g3.component import Components
+from g3.config import graph as graphs
+from g3.config.dump import dump
+from g3.config.explain import explain
+from g3.config.jsonschema import json_schema
+from g3.config.log import log_section
+from g3.config.main import Layout, MainConfig, proxy_layout
+from g3.config.problems import Problems, format_report
+from g3.config.stat import stat_section
+from g3.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@cache
+def components() -> Components:
+    """What is installed."""
+    return Components.discover()
+
+
+def layout() -> Layout:
+    """What the main configuration of g3proxy consists of."""
+    return proxy_layout(log_section(), stat_section())
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the main configuration."""
+    return json_schema(layout(), components())
+
+
+def types() -> str:
+    """A line for each type: kind, type, package, version. What could not be loaded is told after them."""
+    rows = [(info.kind, info.type, info.package, info.version or "-") for info in components().types()]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    lines = ["  ".join([*(word.ljust(width) for word, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
+    sys.stderr.writelines(f"{broken}\n" for broken in components().broken)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def explanation(path: str) -> str:
+    """What a key is. Raises ConfigError."""
+    return explain(path, layout(), components())
+
+
+def read(path: Path) -> tuple[FileSource, MainConfig]:
+    """The configuration in a file; warnings go to standard error.
+
+    @raise ConfigError: as the whole report.
+    """
+    source = FileSource(path, components(), layout())
+    problems = Problems()
+    main = source.read(problems)
+    report = format_report(problems)
+    if main is None:
+        raise ConfigError(report)
+    if report:
+        sys.stderr.write(report)
+    return source, main
+
+
+def effective(main: MainConfig) -> str:
+    """The configuration as it takes effect."""
+    return dump(main)
+
+
+def graph(main: MainConfig, language: str) -> str:
+    """The dependency graph as C{graphviz}, C{mermaid} or C{plantuml}."""
+    text: str = getattr(graphs, language)(main)
+    return text if text.endswith("\n") else text + "\n"

@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A daemon: the tree, its exporters, its control sockets and its signals as one Twisted service, from start to exit status."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import os
+import resource
+import signal
+import sys
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilterPredicate, globalLogPublisher
+from twisted.python.failure import Failure
+
+import g3
+from g3.control.commands import Commands
+from g3.control.endpoint import ControlSocket, make_directory, shared_name, unique_name
+from g3.control.server import ControlFactory, ControlListener
+from g3.errors import ConfigError
+from g3.logs.hub import LogHub
+from g3.metrics.registry import MetricRegistry
+from g3.metrics.statsd import StatsdExporter
+from g3.net.timers import TimerWheel
+from g3.tree.listeners import ListenerPool
+from g3.tree.node import Daemon, NodeContext, Timeouts
+from g3.tree.offline import Shutdown
+from g3.tree.root import Root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from g3.apps.configuration import FileSource
+    from g3.config.main import MainConfig
+
+log = Logger()
+
+#: Descriptors asked for; an idle tunnel has two.
+NOFILE = 1 << 20
+#: Allocations between two looks for garbage: what a proxy makes is freed by counting, a look is only for the rare cycle.
+GC_THRESHOLDS = (20_000, 20, 50)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the command line says of the process. C{status_pipe}: where twistd waits for word from the daemon it started."""
+
+    control_dir: Path
+    group: str = ""
+    shared_control: bool = False
+    verbosity: int = 0
+    pid_file: str = ""
+    uid: int | None = None
+    gid: int | None = None
+    status_pipe: Callable[[], int | None] = lambda: None
+
+
+class ProxyDaemon(MultiService):
+    """g3proxy as a service (IControlled and IEnding too).
+
+    Sockets are bound in C{privilegedStartService}, before privileges are dropped. A start that fails ends the process with status 1 and
+    its reason on standard error, never with a traceback.
+    """
+
+    version = g3.__version__
+
+    def __init__(self, reactor: Any, settings: Settings, source: FileSource, main: MainConfig) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.setName("g3proxy")  # type: ignore[no-untyped-call]
+        self.reactor = reactor
+        self.settings = settings
+        self.source = source
+        self._main = main
+        self._listeners: dict[str, ControlListener] = {}
+        self._waiting: Deferred[None] | None = None
+        self._leaving = False
+
+    # Start
+
+    def privilegedStartService(self) -> None:
+        """Bind everything."""
+        filter_logs(self.settings.verbosity)
+        raise_descriptor_limit()
+        warn_of_open_servers(self._main)
+        self._build()
+        try:
+            make_directory(self.settings.control_dir)
+            self._open_control(unique_name(self.settings.group, os.getpid()), replace=False)
+            self._own_control()
+        except ConfigError as error:
+            self._start_failed(error)
+        self._prepare()
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+
+    def startService(self) -> None:
+        """Serve, as soon as all nodes are prepared."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self.reactor.callWhenRunning(self._install_signals)
+        if self._waiting is None:
+            self._begin()
+        else:
+            self._waiting.addCallbacks(lambda _: self._begin(), lambda failure: self._start_failed(failure.value))
+
+    def _prepare(self) -> None:
+        """Nodes are prepared at once where they can be, so that what fails is told before we are a daemon."""
+        outcome: list[Any] = []
+        prepared = self.root.prepare(self._main).addBoth(outcome.append)
+        if not outcome:
+            self._waiting = prepared.addCallback(lambda _: outcome[0])
+        elif isinstance(outcome[0], Failure):
+            self._start_failed(outcome[0].value)
+
+    def _build(self) -> None:
+        main, settings = self._main, self.settings
+        runtime = main.runtime
+        timeouts = Timeouts(runtime.server_offline_delay, runtime.task_wait_delay, runtime.task_wait_timeout, runtime.task_quit_timeout)
+        metrics = MetricRegistry()
+        self._logs = LogHub(self.reactor, main.log, daemon_name=settings.group, metrics=metrics)
+        self._timers = TimerWheel(self.reactor)
+        context = NodeContext(
+            reactor=self.reactor,
+            timers=self._timers,
+            metrics=metrics,
+            logs=self._logs,
+            listeners=ListenerPool(self.reactor),
+            daemon=Daemon("g3proxy", settings.group),
+            timeouts=timeouts,
+        )
+        self.root = Root(context, self.source.components)
+        self.root.setServiceParent(self)  # type: ignore[no-untyped-call]
+        self.shutdown = Shutdown(self.reactor, timeouts, self)
+        local = main.controller.local
+        self._control = ControlFactory(self.reactor, Commands(self), receive_timeout=local.recv_timeout, send_timeout=local.send_timeout)
+        self._statsd = self._exporter(main.stat, context)
+
+    def _exporter(self, options: Any, context: NodeContext) -> StatsdExporter | None:
+        if options is None:
+            return None
+        tags = (("daemon_group", context.daemon.group), ("stat_id", context.daemon.stat_id))
+        return StatsdExporter(self.reactor, context.metrics, options, tags)
+
+    def _begin(self) -> None:
+        if self._leaving:
+            return
+        try:
+            self.root.begin()
+            self.resume_controller()
+        except ConfigError as error:
+            self._start_failed(error)
+            return
+        self._listeners[unique_name(self.settings.group, os.getpid())].start()
+        if self._statsd is not None:
+            self._statsd.start()
+        settle_memory()
+        servers = len(self.root.nodes("server"))
+        log.info("g3proxy {version} is ready: {servers} servers, pid {pid}", version=self.version, servers=servers, pid=os.getpid())
+
+    def _start_failed(self, error: BaseException | None) -> None:
+        """Say why on standard error and end with status 1: at once while twistd starts us, by way of the reactor when it runs."""
+        self._leaving = True
+        self._close_control()
+        report = "\n".join(str(problem) for problem in getattr(error, "problems", ())) or f"{type(error).__name__}: {error}"
+        report += "\ng3proxy was not started"
+        tell(report, self.settings.status_pipe())
+        if not self.reactor.running:
+            remove_pid_file(self.settings.pid_file)
+            raise SystemExit(1)
+        # twistd has no way to be given an exit status: after it has cleaned up, the interpreter's exit is the last word.
+        atexit.register(_exit_with, 1)
+        self.reactor.stop()
+
+    # Signals
+
+    def _install_signals(self) -> None:
+        """Ours in place of the reactor's, which would end us by the signal: a clean quit exits 0."""
+        actions: dict[int, Callable[[], object]] = {
+            signal.SIGHUP: self.reload,
+            signal.SIGTERM: self.shutdown.offline,
+            signal.SIGINT: self.shutdown.quit,
+            signal.SIGQUIT: self.shutdown.quit,
+        }
+        for number, action in actions.items():
+            signal.signal(number, self._soon(action))
+
+    def _soon(self, action: Callable[[], object]) -> Callable[[int, object], None]:
+        return lambda _number, _frame: self.reactor.callFromThread(action)
+
+    def reload(self) -> None:
+        """Read the configuration again (SIGHUP); what came of it is logged."""
+        log.info("reloading")
+        done: Deferred[list[str]] = Deferred.fromCoroutine(self.root.reload(self.source))
+        done.addCallbacks(self._reloaded, self._not_reloaded)
+
+    def _reloaded(self, changes: list[str]) -> None:
+        log.info("reloaded: {changes}", changes="; ".join(changes) or "nothing changed")
+
+    def _not_reloaded(self, failure: Any) -> None:
+        if failure.check(ConfigError):
+            log.error("reload refused, nothing was changed:\n{error}", error=failure.value)
+        else:
+            log.failure("reload failed, nothing was changed", failure)
+
+    # What a shutdown does to us
+
+    def release_controller(self) -> None:
+        """Give the shared control socket up."""
+        listener = self._listeners.pop(shared_name(self.settings.group), None)
+        if listener is not None:
+            listener.stop()
+
+    def resume_controller(self) -> None:
+        """Have the shared control socket (again), if there is to be one. Raises ConfigError."""
+        if self.settings.shared_control:
+            self._open_control(shared_name(self.settings.group), replace=True).start()
+
+    def close_servers(self) -> None:
+        """Take no new clients."""
+        self.root.close_servers()
+
+    def drained(self) -> Deferred[None]:
+        """Fires when the last task has ended."""
+        return self.root.drained()
+
+    def force_quit_all(self) -> int:
+        """End the tasks of offline servers."""
+        return self.root.force_quit_all()
+
+    def leave(self) -> None:
+        """The process may end."""
+        if not self._leaving:
+            self._leaving = True
+            log.info("leaving")
+            self.reactor.stop()
+
+    def stopService(self) -> Deferred[Any]:
+        """The reactor stops."""
+        self._leaving = True
+        stopped: Deferred[Any] = Deferred.fromCoroutine(self._stop())
+        return stopped
+
+    async def _stop(self) -> None:
+        await cast("Deferred[Any]", super().stopService())  # type: ignore[no-untyped-call]
+        if self._statsd is not None:
+            self._statsd.stop()
+        self._logs.close()
+        self._timers.stop()
+        self._control.close()
+        self._close_control()
+
+    # Control sockets
+
+    def _open_control(self, name: str, *, replace: bool) -> ControlListener:
+        control = ControlSocket(self.settings.control_dir / name, replace=replace)
+        listener = self._listeners[name] = ControlListener(self.reactor, control, self._control, lambda uid: uid in (0, os.geteuid()))
+        return listener
+
+    def _own_control(self) -> None:
+        """The user we are about to become must be able to remove and remake the sockets."""
+        uid, gid = self.settings.uid, self.settings.gid
+        if uid is None or uid == os.geteuid():
+            return
+        os.chown(self.settings.control_dir, uid, -1 if gid is None else gid)
+        for listener in self._listeners.values():
+            listener.control.chown(uid, -1 if gid is None else gid)
+
+    def _close_control(self) -> None:
+        listeners, self._listeners = list(self._listeners.values()), {}
+        for listener in listeners:
+            listener.stop()
+
+
+def filter_logs(verbosity: int) -> None:
+    """Keep what is below the asked for level from twistd's observers: 0 info, 1 and more debug."""
+    level = LogLevel.debug if verbosity > 0 else LogLevel.info
+    for observer in list(globalLogPublisher._observers):
+        if isinstance(observer, FilteringLogObserver):
+            continue
+        globalLogPublisher.removeObserver(observer)
+        globalLogPublisher.addObserver(FilteringLogObserver(observer, [LogLevelFilterPredicate(defaultLogLevel=level)]))
+
+
+def raise_descriptor_limit() -> None:
+    """As many descriptors as we are allowed, and more if we may allow it ourselves."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in ((NOFILE, max(NOFILE, hard)), (hard, hard)):
+        with contextlib.suppress(ValueError, OSError):
+            if soft == resource.RLIM_INFINITY or soft >= wanted[0]:
+                return
+            resource.setrlimit(resource.RLIMIT_NOFILE, wanted)
+            return
+
+
+def settle_memory() -> None:
+    """What was loaded stays: looks for garbage skip it from now on."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+def warn_of_open_servers(main: MainConfig) -> None:
+    """Say aloud which servers let anybody in who can reach them."""
+    for config in main.configs("server"):
+        listen = getattr(config, "listen", None)
+        if listen is None or getattr(config, "user_group", None) or getattr(config, "ingress_network_filter", None) is not None:
+            continue
+        host, port = listen.address
+        with contextlib.suppress(ValueError):
+            if not ip_address(host).is_loopback:
+                log.warn(
+                    'server "{name}" listens on {host} port {port} and asks nobody who they are: everybody who can reach it can use it '
+                    "(set user_group or ingress_network_filter, or listen on 127.0.0.1)",
+                    name=config.name,
+                    host=host,
+                    port=port,
+                )
+
+
+def tell(report: str, status_pipe: int | None) -> None:
+    """A reason not to start, for whoever started us: on standard error, or through twistd's pipe once we are a daemon, and in the log."""
+    if status_pipe is None:
+        stream = sys.__stderr__
+        if stream is not None:
+            stream.write(report + "\n")
+            stream.flush()
+        return
+    log.error("{report}", report=report)
+    with contextlib.suppress(OSError):
+        os.write(status_pipe, b"1 " + report.encode("ascii", "backslashreplace")[:98])
+        os.close(status_pipe)
+
+
+def remove_pid_file(path: str) -> None:
+    """Remove a pid file that holds our pid."""
+    with contextlib.suppress(OSError, ValueError):
+        if path and int(Path(path).read_text("ascii")) == os.getpid():
+            Path(path).unlink()
+
+
+def _exit_with(status: int) -> None:
+    for stream in (sys.__stdout__, sys.__stderr__):
+        with contextlib.suppress(Exception):
+            if stream is not None:
+                stream.flush()
+    os._exit(status)

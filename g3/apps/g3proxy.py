@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""C{g3proxy}: upstream's command line on the same daemon as C{twistd g3proxy}, by twistd's own machinery."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.application import app
+from twisted.logger import globalLogBeginner
+from twisted.python import usage
+from twisted.scripts._twistd_unix import ServerOptions, UnixApplicationRunner, UnixAppLogger
+
+import g3
+from g3.apps.completion import SHELLS, script
+from g3.apps.proxy import GRAPHS, fail
+from g3.control.endpoint import DEFAULT_DIRECTORY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Options that twistd's g3proxy has, too, by their name here.
+_VALUES = ("config", "group_name", "control_dir", "dep_graph", "explain")
+_FLAGS = ("test_config", "systemd", "monitored", "json_schema", "dump_config", "list_types")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Upstream's options, and ours that only print."""
+    top = argparse.ArgumentParser("g3proxy", description="An enterprise forward and reverse proxy.")
+    top.add_argument("-v", "--verbose", action="count", default=0, help="log more: warnings, then (-v) info, (-vv) debug, (-vvv) trace")
+    top.add_argument("-d", "--daemon", action="store_true", help="run in the background; needs --pid-file")
+    top.add_argument("-s", "--systemd", action="store_true", help="run under systemd: log to the journal")
+    top.add_argument("-m", "--monitored", action="store_true", help="run under another process manager")
+    top.add_argument("-p", "--pid-file", metavar="FILE", type=Path, help="where to write the pid")
+    top.add_argument("-t", "--test-config", action="store_true", help="check the configuration and exit")
+    top.add_argument("--panic-quit", action="store_true", help="accepted; an error of one task never ends the process here")
+    top.add_argument("--completion", choices=SHELLS, metavar="SHELL", help=f"print a completion script and exit ({', '.join(SHELLS)})")
+    top.add_argument("-V", "--version", action="version", version=f"g3proxy {g3.__version__}")
+    top.add_argument("-g", "--dep-graph", nargs="?", const=GRAPHS[0], choices=GRAPHS, help="print the dependency graph and exit")
+    top.add_argument("-G", "--group-name", metavar="NAME", help="daemon group name")
+    top.add_argument("-C", "--control-dir", metavar="DIR", type=Path, help=f"directory of the control sockets ({DEFAULT_DIRECTORY})")
+    top.add_argument("-c", "--config-file", dest="config", metavar="PATH", type=Path, help="configuration file, or a directory with one")
+    top.add_argument("--json-schema", action="store_true", help="print the JSON Schema of the configuration and exit")
+    top.add_argument("--dump-config", action="store_true", help="print the configuration as it takes effect and exit")
+    top.add_argument("--list-types", action="store_true", help="print every type with its package and version and exit")
+    top.add_argument("--explain", metavar="KEY", help="explain a key such as escaper.direct_fixed.bind_ip and exit")
+    return top
+
+
+def twistd_words(options: argparse.Namespace) -> list[str]:
+    """The same for twistd: first its own options, then those of its g3proxy."""
+    pid_file = str(options.pid_file.absolute()) if options.pid_file else ""
+    words = [*(() if options.daemon else ("--nodaemon",)), f"--pidfile={pid_file}", "g3proxy"]
+    for name in _VALUES:
+        value = getattr(options, name)
+        if value is not None:
+            words.append(f"--{name.replace('_', '-')}={value}")
+    words += [f"--{name.replace('_', '-')}" for name in _FLAGS if getattr(options, name)]
+    return words + ["--verbose"] * options.verbose
+
+
+class ProcessLog(UnixAppLogger):
+    """twistd's logger in our format: to the console, the journal (C{-s}) or syslog (C{-d})."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._observer: Any = None
+
+    def start(self, _application: object) -> None:
+        """Begin; a twistd calls it."""
+        from twisted.internet import reactor
+
+        from g3.logs.process import CONSOLE, JOURNALD, SYSLOG, process_observer, setup_levels
+
+        target = JOURNALD if self._options.systemd else SYSLOG if self._options.daemon else CONSOLE
+        setup_levels(self._options.verbose)
+        self._observer = process_observer(reactor, self._options.verbose, target, "g3proxy")
+        # The console gets what we say on standard output as it is: event logs go there.
+        globalLogBeginner.beginLoggingTo([self._observer], redirectStandardIO=False)
+
+    def stop(self) -> None:
+        """twistd calls it last."""
+
+
+class Runner(UnixApplicationRunner):
+    """twistd's runner with our process log."""
+
+    def __init__(self, config: Any, options: argparse.Namespace) -> None:
+        super().__init__(config)  # type: ignore[no-untyped-call]
+        self.logger = ProcessLog(options)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; its exit status."""
+    top = parser()
+    options = top.parse_args(argv)
+    if options.completion:
+        sys.stdout.write(script(top, options.completion))
+        return 0
+    if options.daemon and options.pid_file is None:
+        top.error("--daemon needs --pid-file")
+    if options.config is None and not (options.json_schema or options.list_types or options.explain is not None):
+        top.error("--config-file is required")
+    config = ServerOptions()  # type: ignore[no-untyped-call]
+    try:
+        config.parseOptions(twistd_words(options))  # type: ignore[no-untyped-call]
+    except usage.error as error:
+        fail(f"g3proxy: {error}")
+    runner = Runner(config, options)
+    runner.run()  # type: ignore[no-untyped-call]
+    if runner._exitSignal is not None:
+        app._exitWithSignal(runner._exitSignal)  # type: ignore[no-untyped-call]
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

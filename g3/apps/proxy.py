@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""C{twistd g3proxy}: its options, and the service they make."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from twisted.python import usage
+
+import g3
+from g3.control.endpoint import DEFAULT_DIRECTORY, check_directory
+from g3.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from g3.apps.configuration import FileSource
+    from g3.apps.daemon import ProxyDaemon
+    from g3.config.main import MainConfig
+
+GRAPHS = ("graphviz", "mermaid", "plantuml")
+
+
+class Options(usage.Options):
+    """The command line of C{twistd g3proxy}. How the process runs (foreground, pid file, log file, user) are twistd's own options."""
+
+    synopsis = "[options] --config PATH"
+    optFlags = (
+        ("test-config", "t", "Check the configuration and exit: 0 when it can be used, 1 with every problem when not."),
+        ("systemd", "s", "Run under systemd: make the control socket that all daemons of the group share."),
+        ("monitored", "m", "Run under another process manager: make the shared control socket."),
+        ("json-schema", None, "Print the JSON Schema of the configuration and exit."),
+        ("dump-config", None, "Print the configuration as it takes effect and exit."),
+        ("list-types", None, "Print every type with its package and version and exit."),
+    )
+    optParameters = (
+        ("config", "c", None, "The configuration: a YAML file, or a directory with main.yaml or g3proxy.yaml."),
+        ("dep-graph", "g", None, "Print the dependency graph (graphviz, mermaid or plantuml; graphviz if not said) and exit."),
+        ("group-name", "G", "", "Daemon group: names the control sockets, tags logs and metrics."),
+        ("control-dir", "C", str(DEFAULT_DIRECTORY), "Directory of the control sockets."),
+        ("explain", None, None, "Explain a key such as escaper.direct_fixed.bind_ip and exit."),
+    )
+
+    def __init__(self) -> None:
+        usage.Options.__init__(self)  # type: ignore[no-untyped-call]
+        self["verbose"] = 0
+        self.source: FileSource
+        self.main: MainConfig
+
+    def opt_verbose(self) -> None:
+        """Log more; again for still more."""
+        self["verbose"] += 1
+
+    opt_v = opt_verbose
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        finish(f"g3proxy {g3.__version__}\n")
+
+    opt_V = opt_version
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """As getopt, but the value of C{--dep-graph} may be left out."""
+        words = list(sys.argv[1:] if options is None else options)
+        usage.Options.parseOptions(self, with_graph_type(words))  # type: ignore[no-untyped-call]
+
+    def postOptions(self) -> None:
+        if not any(self[name] for name in ("json-schema", "list-types", "explain", "dump-config", "dep-graph", "test-config")):
+            use_reactor()
+        self._check()
+        self._print_what_is_known()
+        self._read()
+        self._print_configuration()
+
+    def _check(self) -> None:
+        if self["dep-graph"] is not None and self["dep-graph"] not in GRAPHS:
+            raise usage.UsageError(f"--dep-graph: {self['dep-graph']!r} is none of {', '.join(GRAPHS)}")
+        try:
+            check_directory(Path(self["control-dir"]))
+        except ConfigError as error:
+            fail(str(error))
+
+    def _print_what_is_known(self) -> None:
+        from g3.apps import answers
+
+        if self["json-schema"]:
+            finish(json.dumps(answers.schema(), indent=2, ensure_ascii=False) + "\n")
+        if self["list-types"]:
+            finish(answers.types())
+        if self["explain"] is not None:
+            try:
+                finish(answers.explanation(self["explain"]))
+            except ConfigError as error:
+                fail(str(error))
+
+    def _read(self) -> None:
+        if self["config"] is None:
+            raise usage.UsageError("--config is required")
+        from g3.apps import answers
+
+        try:
+            self.source, self.main = answers.read(Path(self["config"]).absolute())
+        except ConfigError as error:
+            fail(str(error))
+
+    def _print_configuration(self) -> None:
+        from g3.apps import answers
+
+        if self["dump-config"]:
+            finish(answers.effective(self.main))
+        if self["dep-graph"]:
+            finish(answers.graph(self.main, self["dep-graph"]))
+        if self["test-config"]:
+            finish("format ok\n")
+
+
+def with_graph_type(words: list[str]) -> list[str]:
+    """The words with the type that C{-g} or C{--dep-graph} leaves out."""
+    result: list[str] = []
+    for index, word in enumerate(words):
+        result.append(word)
+        if word in ("-g", "--dep-graph") and words[index + 1 : index + 2] not in [[graph] for graph in GRAPHS]:
+            result.append(GRAPHS[0])
+    return result
+
+
+def use_reactor() -> None:
+    """Make G3Reactor the reactor, unless there is one; one that was not asked for is warned of."""
+    from g3.net.reactor import G3Reactor, install
+
+    reactor = sys.modules.get("twisted.internet.reactor")
+    if reactor is None:
+        install()
+    elif not isinstance(reactor, G3Reactor) and not _reactor_was_chosen():
+        warnings.warn(f"another reactor was installed before ours ({type(reactor).__name__}): everything works, slower", stacklevel=2)
+
+
+def _reactor_was_chosen() -> bool:
+    return any(word.startswith("--reactor") or (word.startswith("-r") and not word.startswith("--")) for word in sys.argv[1:])
+
+
+def finish(text: str) -> NoReturn:
+    """Print a result and exit with status 0."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stdout = None
+    raise SystemExit(0)
+
+
+def fail(report: str) -> NoReturn:
+    """Print what is wrong and exit with status 1."""
+    sys.stderr.write(report.rstrip("\n") + "\n")
+    raise SystemExit(1)
+
+
+def makeService(options: Options) -> ProxyDaemon:
+    """The daemon that C{options} ask for."""
+    from twisted.internet import reactor
+
+    from g3.apps.daemon import ProxyDaemon, Settings
+
+    twistd: Any = options.parent if options.parent is not None else {}
+    settings = Settings(
+        control_dir=Path(options["control-dir"]),
+        group=options["group-name"],
+        shared_control=bool(options["systemd"] or options["monitored"] or not twistd.get("nodaemon", True)),
+        verbosity=options["verbose"],
+        pid_file=twistd.get("pidfile") or "",
+        uid=twistd.get("uid"),
+        gid=twistd.get("gid"),
+        status_pipe=lambda: twistd.get("statusPipe"),
+    )
+    return ProxyDaemon(reactor, settings, options.source, options.main)
