@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import errno
 import os
+from socket import IPPROTO_TCP, TCP_INFO
+from sys import byteorder
 from typing import TYPE_CHECKING, Any, Final
 
 from OpenSSL import SSL
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 #: The most application bytes a TLS record carries (RFC 8446 section 5.1).
 RECORD: Final = 16384
 _IOV: Final = 64
+#: Where struct tcp_info (linux/tcp.h) has bytes_received, bytes_sent, bytes_retrans.
+_TCP_INFO_FIELDS: Final = (128, 200, 208)
+_TCP_INFO_SIZE: Final = 216
 
 
 def as_oserror(error: SSL.Error) -> OSError:
@@ -91,6 +96,17 @@ class TLSStream(Stream):
     def peer_certificate(self) -> Certificate | None:
         """The peer's own certificate, while connected."""
         return None if self._tls is None else self._side.peer_certificate(self._tls)
+
+    def wire_bytes(self) -> tuple[int, int]:
+        """Bytes received and sent above TCP, the handshake included, as the kernel counts them; without a socket those of the application."""
+        if self.socket is None:
+            return self.bytes_in, self.bytes_out
+        try:
+            told = self.socket.getsockopt(IPPROTO_TCP, TCP_INFO, _TCP_INFO_SIZE)
+            received, sent, again = (int.from_bytes(told[at : at + 8], byteorder) for at in _TCP_INFO_FIELDS)
+        except OSError:
+            return self.bytes_in, self.bytes_out
+        return received, sent - again
 
     def detach(self) -> socket.socket:
         """@raise RuntimeError: always; the socket is of no use without the keys."""
