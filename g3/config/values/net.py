@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from g3.acl.tables import IPNetwork
     from g3.config.document import Node
-    from g3.config.value import ParseContext
+    from g3.config.value import ParseContext, Reference
     from g3.task import IPAddress, SocketAddress
 
 W = TypeVar("W")
@@ -343,6 +343,9 @@ class WeightedValue(Value[Weighted[W]]):
     def dump(self, value: Weighted[W]) -> Any:
         dumped = self.value.dump(value.value)
         return dumped if value.weight == 1 else {self.word: dumped, "weight": value.weight}
+
+    def references(self, value: Weighted[W]) -> Iterable[Reference]:
+        return self.value.references(value.value)
 
 
 class WeightedUpstream(WeightedValue[Upstream]):
