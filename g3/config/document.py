@@ -326,7 +326,8 @@ def read_bytes(data: bytes, file: str, problems: Problems) -> list[Node]:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        good = data[: error.start].decode("utf-8", "replace")
+        good = data[: error.start].decode("utf-8")
+        problems.add_source(file, data.decode("utf-8", "replace"))
         problems.error(_place_at(good, len(good), file), f"byte 0x{data[error.start]:02X} is not UTF-8")
         return []
     return read_text(text, file, problems)

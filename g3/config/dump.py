@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from g3.config.document import resolve
+from g3.config.problems import printable
 from g3.config.schema import set_keys
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _PEM_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 def dump(main: MainConfig) -> str:
     """The configuration as one YAML document that loads again, but for masked secrets. Nodes come in the order they are made; those that were in
     files of their own are inline."""
-    lines = [f"# effective configuration of {main.path}; what is marked as default was not given"]
+    lines = [f"# effective configuration of {printable(str(main.path))}; what is marked as default was not given"]
     for name, section in main.layout.sections.items():
         value = main.sections[name]
         if value is not None:
@@ -37,7 +38,7 @@ def dump(main: MainConfig) -> str:
             lines.append(f"{kind}:")
         for entry in main.nodes[kind].values():
             body = [*_node_head(entry.config), *_config(entry.config, "    ", skip="name")]
-            origin = f"  # {entry.position or entry.place}"
+            origin = f"  # {printable(str(entry.position or entry.place))}"
             lines += [f"  - {body[0].lstrip()}{origin}", *body[1:]]
     return "\n".join(lines) + "\n"
 

@@ -313,8 +313,8 @@ class _Loader:
                 schema: type[NodeConfig] = self.components.schema(kind, word)
                 return schema
         except ConfigError as error:
-            if (kind, word) not in self.told:
-                self.told.add((kind, word))
+            if (kind, normalize(word)) not in self.told:
+                self.told.add((kind, normalize(word)))
                 self.problems.error(type_node or node, str(error))
             return None
         self.unknown_type(kind, word, type_node or node)

@@ -303,7 +303,8 @@ class Nested(Value[C]):
         return made
 
     def json_schema(self) -> dict[str, Any]:
-        return object_schema(self.cls)
+        schema = object_schema(self.cls)
+        return {**schema, "type": ["object", "null"]} if self.empty_ok else schema
 
     def dump(self, value: C) -> Any:
         return dump_map(value)
