@@ -360,7 +360,8 @@ class ClientTLSValue(Options[ClientTLSOptions]):
     """TLS as a client. C{cache} is what is kept of sessions unless the configuration says otherwise: for the one peer, or for many."""
 
     type_name = "TLS client"
-    keys, made = ClientTLSKeys, ClientTLSOptions
+    keys: ClassVar[type] = ClientTLSKeys
+    made = ClientTLSOptions
 
     def __init__(self, cache: SessionCache = SessionCache.ONE) -> None:
         self.cache = cache
