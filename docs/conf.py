@@ -19,5 +19,5 @@ extensions = ["g3schema"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"g3 {g3.__version__}"
-highlight_language = "yaml"
+highlight_language = "none"
 nitpicky = True

@@ -8,7 +8,6 @@ anything.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -21,10 +20,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from g3.component import KINDS, Components
 from tests.functional.certificates import Authority
-from tests.functional.harness import BIN, Daemon, FunctionalTestCase, environment, run_g3proxy
-from tests.functional.namespaces import Namespace
-from tests.functional.needs import ROOT, need, need_namespaces
-from tests.functional.peers import start_dnsmasq, start_nginx
+from tests.functional.harness import Daemon, FunctionalTestCase, run_g3proxy
+from tests.functional.needs import ROOT
+from tests.functional.stage import StageTestCase
 from tests.functional.upstream import documents, make_named
 
 if TYPE_CHECKING:
@@ -36,9 +34,6 @@ DIRECTIVE = re.compile(r"^(?P<indent> *)\.\. (?:code-block:: (?P<language>\w+)|r
 OPTION = re.compile(r"^\s+:(\w+): (.*)$")
 #: The package that the tutorial makes, used as if it were installed.
 PACKAGES = (DOCS / "tutorial" / "acme_by_port",)
-#: The web server of the examples: an address no rule forbids, put on loopback inside.
-ORIGIN = "192.0.2.80"
-HELLO = "hello from example.com"
 
 
 @dataclass
@@ -115,13 +110,13 @@ class YAMLExampleTests(FunctionalTestCase):
             self.assertEqual(result.returncode, 0, f"{path}:\n{result.stdout}{result.stderr}")
 
 
-class ConsoleExampleTests(FunctionalTestCase):
+class ConsoleExampleTests(StageTestCase):
     """Every console block of class C{run}, command by command."""
 
     daemon: Daemon | None = None
-    namespace: Namespace | None = None
 
     def check(self, page: Path) -> None:
+        self.start_web(**{"no-such-name.example.com": ""})
         running = ""
         for block in blocks_of(page):
             if block.language == "yaml" and "caption" in block.options:
@@ -142,37 +137,21 @@ class ConsoleExampleTests(FunctionalTestCase):
             yield command, output.splitlines()
 
     def start(self, config: str) -> None:
-        """A namespace with the web server, and the daemon in it."""
-        need_namespaces()
-        need("nginx", "dnsmasq", "curl")
-        if self.namespace is None:
-            self.namespace = Namespace(self.directory)
-            self.addCleanup(self.namespace.close)
-            self.namespace.run("ip", "address", "add", f"{ORIGIN}/32", "dev", "lo")
-            names = {"example.com": ORIGIN, "no-such-name.example.com": ""}
-            self.addCleanup(start_dnsmasq(self.namespace, self.directory, **names).kill)
-            server = f'server {{ listen {ORIGIN}:80; location / {{ return 200 "{HELLO}\\n"; }} }}'
-            self.addCleanup(start_nginx(self.directory, server, 80, namespace=self.namespace).kill)
         if self.daemon is not None:
             self.daemon.quit()
-        self.daemon = Daemon(self.directory / config, self.directory, ports=(3128,), namespace=self.namespace, packages=PACKAGES)
-        self.addCleanup(self.daemon.quit)
+        self.daemon = self.start_daemon(self.directory / config, ports=(3128,), namespace=self.namespace, packages=PACKAGES)
 
     def try_command(self, where: str, command: str, wanted: list[str], *, fails: bool) -> None:
-        argv = ["bash", "-c", command] if self.namespace is None else self.namespace.command(["bash", "-c", command])
-        variables = {**os.environ, **environment(*PACKAGES), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-        if self.daemon is not None:
-            # As if the daemon had the directory and group that the tool assumes.
-            variables["PID"] = f"{self.daemon.pid} -G {self.daemon.group} -C {self.daemon.control_dir}"
-        ran = subprocess.run(argv, cwd=self.directory, env=variables, capture_output=True, text=True, timeout=60, check=False)
-        said = ran.stdout + ran.stderr
-        self.assertEqual(ran.returncode != 0, fails, f"{where}: {command}\n{said}")
+        # The tool finds a test's daemon only when it is told where it put its socket.
+        pid = "" if self.daemon is None else f"{self.daemon.pid} -G {self.daemon.group} -C {self.daemon.control_dir}"
+        ran = self.shell(command, *PACKAGES, PID=pid)
+        self.assertEqual(ran.returncode != 0, fails, f"{where}: {command}\n{ran.stdout}")
         at = 0
         for line in wanted:
             pattern = re.compile(".*?".join(re.escape(piece) for piece in line.split("...")))
-            found = pattern.search(said, at)
+            found = pattern.search(ran.stdout, at)
             if found is None:
-                self.fail(f"{where}: {command}\nshould print {line!r}, printed:\n{said}")
+                self.fail(f"{where}: {command}\nshould print {line!r}, printed:\n{ran.stdout}")
             at = found.end()
 
 
