@@ -16,7 +16,20 @@ from g3.metrics.sample import Sample
 from g3.metrics.server import ServerStats
 
 #: Every metric name of upstream's pages server, escaper, resolver and logger.
-UPSTREAM = ["listen.instance.count", "listen.accepted", "listen.dropped", "listen.timeout", "listen.failed", "server.connection.total", "server.task.total", "server.task.alive", "server.forbidden.auth_failed", "server.forbidden.dest_denied", "server.forbidden.user_blocked", "server.traffic.in.bytes", "server.traffic.in.packets", "server.traffic.out.bytes", "server.traffic.out.packets", "server.task.untrusted_total", "server.task.untrusted_alive", "server.traffic.untrusted_in.bytes", "escaper.task.total", "escaper.connection.attempt", "escaper.connection.establish", "escaper.tcp.connect.attempt", "escaper.tcp.connect.establish", "escaper.tcp.connect.success", "escaper.tcp.connect.error", "escaper.tcp.connect.timeout", "escaper.tls.handshake.success", "escaper.tls.handshake.error", "escaper.tls.handshake.timeout", "escaper.tls.peer.closure.orderly", "escaper.tls.peer.closure.abortive", "escaper.forbidden.ip_blocked", "escaper.traffic.in.bytes", "escaper.traffic.in.packets", "escaper.traffic.out.bytes", "escaper.traffic.out.packets", "route.request.passed", "route.request.failed", "resolver.query.total", "resolver.query.cached", "resolver.query.trashed", "resolver.query.driver.total", "resolver.query.driver.timeout", "resolver.query.driver.refused", "resolver.query.driver.malformed", "resolver.query.server.refused", "resolver.query.server.malformed", "resolver.query.server.not_found", "resolver.query.server.serv_fail", "resolver.memory.cache.capacity", "resolver.memory.cache.length", "resolver.memory.doing.capacity", "resolver.memory.doing.length", "resolver.memory.trash.capacity", "resolver.memory.trash.length", "logger.message.total", "logger.message.pass", "logger.message.drop", "logger.traffic.pass"]
+UPSTREAM = """
+listen.instance.count listen.accepted listen.dropped listen.timeout listen.failed server.connection.total server.task.total
+server.task.alive server.forbidden.auth_failed server.forbidden.dest_denied server.forbidden.user_blocked server.traffic.in.bytes
+server.traffic.in.packets server.traffic.out.bytes server.traffic.out.packets server.task.untrusted_total server.task.untrusted_alive
+server.traffic.untrusted_in.bytes escaper.task.total escaper.connection.attempt escaper.connection.establish escaper.tcp.connect.attempt
+escaper.tcp.connect.establish escaper.tcp.connect.success escaper.tcp.connect.error escaper.tcp.connect.timeout
+escaper.tls.handshake.success escaper.tls.handshake.error escaper.tls.handshake.timeout escaper.tls.peer.closure.orderly
+escaper.tls.peer.closure.abortive escaper.forbidden.ip_blocked escaper.traffic.in.bytes escaper.traffic.in.packets escaper.traffic.out.bytes
+escaper.traffic.out.packets route.request.passed route.request.failed resolver.query.total resolver.query.cached resolver.query.trashed
+resolver.query.driver.total resolver.query.driver.timeout resolver.query.driver.refused resolver.query.driver.malformed
+resolver.query.server.refused resolver.query.server.malformed resolver.query.server.not_found resolver.query.server.serv_fail
+resolver.memory.cache.capacity resolver.memory.cache.length resolver.memory.doing.capacity resolver.memory.doing.length
+resolver.memory.trash.capacity resolver.memory.trash.length logger.message.total logger.message.pass logger.message.drop logger.traffic.pass
+"""
 
 
 def touched(stats: object) -> object:
