@@ -15,12 +15,11 @@ from g3.interfaces import IServer
 from g3.limit.stream import StreamLimiter
 from g3.metrics.listen import ListenStats
 from g3.metrics.server import ServerStats
-from g3.net.listen import normal_address
+from g3.net.transport import Stream, plain_address
 from g3.net.sockopts import set_tcp_misc
 from g3.net.tls.context import server_context
 from g3.net.tls.errors import TLSHandshakeTimeout
 from g3.net.tls.handshake import accept as tls_accept
-from g3.net.transport import Stream
 from g3.task import ClientInfo, parse_ip
 from g3.tree.node import Node
 
@@ -77,12 +76,12 @@ class ListeningServer(Node):
 
     def prepare(self) -> None:
         if self.config.tls_server is not None:
-            self._tls = server_context(self.config.tls_server, alpn=self.alpn)
+            self._tls = server_context(self.config.tls_server, self.alpn)
         if self.config.listen is not None:
             self._claim = self.context.listeners.claim(self.config.listen, self)
 
     #: ALPN protocols offered to TLS clients.
-    alpn: ClassVar[tuple[bytes, ...]] = ()
+    alpn: ClassVar[tuple[str, ...]] = ()
 
     def discard(self) -> None:
         if self._claim is not None:
@@ -121,7 +120,7 @@ class ListeningServer(Node):
     def _accepted(self, sock: socket.socket, peer: SocketAddress) -> None:
         self.listen_stats.accepted += 1
         try:
-            local = normal_address(sock.getsockname())
+            local = plain_address(sock.getsockname())
             set_tcp_misc(sock, self.config.tcp_misc_opts)
         except OSError:  # the client is gone already
             self.listen_stats.failed += 1
@@ -131,16 +130,15 @@ class ListeningServer(Node):
         if self.denied(info):
             sock.close()
             return
-        stream = Stream(self.context.reactor, sock, local=local, peer=peer)
+        stream = Stream(self.context.reactor, sock, local=local, peer=peer, read_size=self.config.tcp_copy_buffer_size)
         if self._tls is None:
             self._begin(stream, info)
         else:
             Deferred.fromCoroutine(self._accept_tls(stream, info))
 
     async def _accept_tls(self, stream: Stream, info: ClientInfo) -> None:
-        options = self.config.tls_server
         try:
-            secure = await tls_accept(stream, self._tls, timeout=options.handshake_timeout if options is not None else 10.0)
+            secure = await tls_accept(self.context.reactor, stream, self._tls)
         except TLSHandshakeTimeout:
             self.listen_stats.timeout += 1
         except G3Error as error:
@@ -170,11 +168,9 @@ class ListeningServer(Node):
     def _begin(self, stream: Any, info: ClientInfo) -> None:
         self.stats.total_connections += 1
         speed = self.config.tcp_sock_speed_limit
-        if speed is not None:
-            if speed.upload:
-                stream.set_read_limit((StreamLimiter(speed.shift, speed.upload),))
-            if speed.download:
-                stream.set_write_limit((StreamLimiter(speed.shift, speed.download),))
+        if speed is not None and speed.shift:
+            stream.set_read_limit((StreamLimiter(speed.shift, speed.upload),))
+            stream.set_write_limit((StreamLimiter(speed.shift, speed.download),))
         connection = self.serve(stream, info)
         self.connections.add(connection)
         if not self._ticking.running:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from g3.errors import DestDenied, Finished, InternalServerError, MethodUnavailable, TaskError
+from g3.errors import DestDenied, InternalServerError, MethodUnavailable, TaskError
 from g3.escapers.route import final_escaper
 from g3.interfaces import ITCPConnect
 from g3.logs.task import TaskEvent
 from g3.proto.http1.reply import connect_ok
-from g3.relay.join import Relay
+from g3.relay.join import Relay, join
 from g3.servers.http_proxy.exchange import NEVER, Exchange
 from g3.servers.http_proxy.headers import connection_lines
 from g3.servers.http_proxy.tasklog import log_connect
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from g3.interfaces import IStream
     from g3.proto.http1.request import Request
-    from g3.relay.join import Outcome
     from g3.servers.http_proxy.connection import ClientConnection
     from g3.servers.http_proxy.target import Target
 
@@ -93,18 +92,28 @@ class Connect(Exchange):
         ahead = client.take()
         if ahead:
             client.stream.unread(ahead)
-        self.relay = Relay(client.stream, upstream, finished=self._relayed, on_half_close=self._half_closed, options=server.relay_options)
-        self.relay.start()
+        config = server.config
+        upstream.read_size = config.tcp_copy_buffer_size
+        relay = join(
+            client.stream,
+            upstream,
+            finished=self._relayed,
+            on_half_close=self._half_closed,
+            idle=server.idle,
+            idle_max=config.task_idle_max_count,
+        )
+        if not self.ended:
+            self.relay = relay
 
-    def _half_closed(self, left: bool) -> None:
+    def _half_closed(self, side: str) -> None:
         """One side has no more to send; the other goes on."""
-        self.note(TaskEvent.CLIENT_SHUTDOWN if left else TaskEvent.UPSTREAM_SHUTDOWN)
+        self.note(TaskEvent.CLIENT_SHUTDOWN if side == "left" else TaskEvent.UPSTREAM_SHUTDOWN)
 
-    def _relayed(self, outcome: Outcome) -> None:
-        """Both ends are done; the streams are closed by now."""
-        self.relay = self.upstream = None
+    def _relayed(self, error: TaskError) -> None:
+        """Both ends are done; the relay closes the streams."""
+        self.relay = None
         self.client.lost = True
-        self.end(outcome.error if outcome.error is not None else Finished(), True)
+        self.end(error, True)
         self.client.server.gone(self.client)
 
     def release(self) -> None:

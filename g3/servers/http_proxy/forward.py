@@ -178,6 +178,7 @@ class Forward(Exchange):
             self.fail(InternalServerError())
             return
         self._connecting = None
+        connection.stream.read_size = self.client.server.config.tcp_copy_buffer_size
         self._send(UpstreamConnection(connection, key))
 
     def _send(self, upstream: UpstreamConnection) -> None:

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from g3.net.options import UpstreamKeepalive
+from g3.net.tls.context import client_context
 from g3.relay.idle import IdleWatch
-from g3.relay.join import RelayOptions
 from g3.servers.base import ListeningServer
 from g3.servers.destination import DestinationFilter
 from g3.servers.http_proxy.config import HTTPProxyConfig
@@ -17,6 +17,7 @@ from g3.servers.http_proxy.upstream import SharedPool
 
 if TYPE_CHECKING:
     from g3.errors import ProtocolError
+    from g3.net.tls.provider import ClientTLS
     from g3.task import ClientInfo
     from g3.tree.node import NodeContext
 
@@ -26,22 +27,25 @@ class HTTPProxyServer(ListeningServer):
 
     schema = HTTPProxyConfig
     config: HTTPProxyConfig
-    alpn: ClassVar[tuple[bytes, ...]] = (b"http/1.1", b"http/1.0")
+    alpn: ClassVar[tuple[str, ...]] = ("http/1.1", "http/1.0")
 
     def __init__(self, config: HTTPProxyConfig, context: NodeContext) -> None:
         super().__init__(config, context)
         self._escaper = context.slot("escaper", config.escaper)
         self.destination = DestinationFilter(config.dst_host_filter_set, config.dst_port_filter)
         self.targets = Targets(config)
-        self.tls_client = config.tls_client
+        self.tls_client: ClientTLS | None = None
         self.keepalive: UpstreamKeepalive = config.http_forward_upstream_keepalive
         self.shared_pool = SharedPool() if self.keepalive.shared else None
         self.custom_headers = config.server_id is not None or config.echo_chained_info
         self.task_log = context.logs.logger("task", config.name, self.type_word, shared=config.shared_logger)
-        self.idle = IdleWatch(context.reactor, config.task_idle_check_interval, config.task_idle_max_count)
-        self.relay_options = RelayOptions(buffer_size=config.tcp_copy_buffer_size, idle=self.idle)
-        self._next_idle = self.clock() + config.task_idle_check_interval
+        self.idle = IdleWatch(context.timers, config.idle_interval)
+        self._next_idle = self.clock() + config.idle_interval
         self._next_log = self.clock() + (config.task_log_flush_interval or 0)
+
+    def prepare(self) -> None:
+        self.tls_client = client_context(self.config.tls_client)
+        super().prepare()
 
     @property
     def escaper(self) -> Any:
@@ -66,7 +70,7 @@ class HTTPProxyServer(ListeningServer):
         if self.shared_pool is not None:
             self.shared_pool.expire(now - self.keepalive.idle_expire)
         if now >= self._next_idle:
-            self._next_idle = now + config.task_idle_check_interval
+            self._next_idle = now + config.idle_interval
             self._each_exchange("idle_tick")
         if config.task_log_flush_interval and self.task_log is not None and now >= self._next_log:
             self._next_log = now + config.task_log_flush_interval

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""http_proxy refuses every message whose end two parsers could see in two places, and its origin never sees a byte of one."""
+
+from __future__ import annotations
+
+import time
+
+from tests.functional.harness import FunctionalTestCase
+from tests.functional.peers import RecordingOrigin
+from tests.functional.processes import free_port
+from tests.functional.rawhttp import RawClient
+
+CONFIG = """
+log: discard
+resolver:
+  - {{name: r, type: deny_all}}
+escaper:
+  - name: e
+    type: direct_fixed
+    resolver: r
+    egress_network_filter: {{default: allow, allow: 127.0.0.1}}
+server:
+  - name: http
+    type: http_proxy
+    listen: 127.0.0.1:{port}
+    escaper: e
+    req_header_max_size: 16K
+    rsp_header_max_size: 16K
+"""
+
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class FramingCase(FunctionalTestCase):
+    """One daemon and one recording origin for each test."""
+
+    answer = None
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.origin = RecordingOrigin(self.answer) if self.answer is not None else RecordingOrigin()
+        self.addCleanup(self.origin.close)
+        self.port = free_port()
+        self.daemon = self.start_daemon(CONFIG.format(port=self.port), ports=[self.port])
+
+    def head(self, *lines: bytes, method: bytes = b"POST", version: bytes = b"HTTP/1.1", host: bool = True) -> bytes:
+        target = b"http://127.0.0.1:%d/" % self.origin.port
+        first = [b"%b %b %b" % (method, target, version)] + ([b"Host: 127.0.0.1:%d" % self.origin.port] if host else [])
+        return b"\r\n".join([*first, *lines, b"", b""])
+
+
+class RequestFramingTests(FramingCase):
+    """A bad request is answered, the connection closes, and the origin stays clean."""
+
+    def refused(self, data: bytes, status: int) -> None:
+        with RawClient(self.port) as client:
+            client.send(data)
+            got = client.everything()
+        self.assertTrue(got.startswith(b"HTTP/1.1 %d " % status) or got.startswith(b"HTTP/1.0 %d " % status), (data[:200], status, got[:80]))
+        self.assertEqual(got.count(b"HTTP/1."), 1, "one answer and no more")
+        self.assertEqual(self.origin.everything, b"", data[:200])
+
+    def test_bad_heads_are_refused_and_reach_no_origin(self) -> None:
+        """Every rule of RFC 9112 that keeps the ends of messages unambiguous."""
+        head = self.head
+        cases = [
+            (head(b"Content-Length : 5") + b"hello", 400),
+            (head(b"Content-Length: +5") + b"hello", 400),
+            (head(b"Content-Length: 5, 6") + b"hello", 400),
+            (head(b"Content-Length: 5", b"Content-Length: 6") + b"hello" + SMUGGLED, 400),
+            (head(b"Content-Length: 0x5") + b"hello", 400),
+            (head(b"Content-Length: -1"), 400),
+            (head(b"Content-Length: 99999999999999999999999"), 400),
+            (head(b"Transfer-Encoding: chunked, chunked") + b"0\r\n\r\n", 400),
+            (head(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked") + b"0\r\n\r\n", 400),
+            (head(b"Transfer-Encoding: chunked, identity") + b"0\r\n\r\n" + SMUGGLED, 400),
+            (head(b"Transfer-Encoding: gzip, chunked") + b"0\r\n\r\n", 501),
+            (head(b"Transfer-Encoding: xchunked") + b"0\r\n\r\n", (400, 501)),
+            (head(b"Transfer-Encoding: chunked", version=b"HTTP/1.0") + b"0\r\n\r\n", 400),
+            (head(b"Transfer-Encoding:\x0bchunked") + b"0\r\n\r\n", 400),
+            (head(b"X: a\rb"), 400),
+            (head(b"X: a\nb: c"), 400),
+            (head(b"X: a\0b"), 400),
+            (head(b"X: a", b" folded"), 400),
+            (head(b"Host: other"), 400),
+            (head(host=False, method=b"GET"), 400),
+            (head(b"no colon here"), 400),
+            (head(b": empty"), 400),
+            (b"GET  http://127.0.0.1/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+            (b"GET http://127.0.0.1/ HTTP/1.1 x\r\nHost: x\r\n\r\n", 400),
+            (b"G\x00T http://127.0.0.1/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+            (b"GET http://127.0.0.1/\r\n\r\n", 400),
+            (head(version=b"HTTP/2.0", method=b"GET"), 505),
+            (head(version=b"HTTP/1.2", method=b"GET"), (400, 505)),
+            (head(b"Upgrade: websocket", b"Connection: upgrade", method=b"GET"), 501),
+            (head(b"X: " + b"a" * 20000, method=b"GET"), 431),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (400, 505)),
+        ]
+        for data, status in cases:
+            for one in status if isinstance(status, tuple) else (status,):
+                try:
+                    self.refused(data, one)
+                    break
+                except AssertionError:
+                    if one == (status if isinstance(status, int) else status[-1]):
+                        raise
+
+    def test_a_fault_in_the_body_that_came_with_the_head_reaches_nobody(self) -> None:
+        """Body bytes that are there already are checked before the first byte goes upstream."""
+        chunked = self.head(b"Transfer-Encoding: chunked")
+        for body in (b"5\r\nhello\r\nzz\r\n", b"5\nhello\r\n0\r\n\r\n", b"5\r\nhelloX\r\n0\r\n\r\n", b"-1\r\n\r\n", b"5;a=\x00b\r\nhello\r\n0\r\n\r\n",
+                     b"fffffffffffffffff\r\n", b"0\r\nContent-Length: 5\r\n\r\n", b"0\r\n folded\r\n\r\n", b"5 \r\nhello\r\n0\r\n\r\n"):
+            self.refused(chunked + body, 400)
+
+    def test_a_fault_found_later_ends_the_upstream_connection_without_a_last_chunk(self) -> None:
+        """What was relayed before can never be taken for a whole request."""
+        with RawClient(self.port) as client:
+            client.send(self.head(b"Transfer-Encoding: chunked") + b"5\r\nhello\r\n")
+            self.assertTrue(self.origin.wait_for(lambda: b"hello" in self.origin.everything))
+            client.send(b"bad chunk line\r\n" + SMUGGLED)
+            got = client.everything()
+        self.assertTrue(got.startswith(b"HTTP/1.1 400 "), got[:80])
+        time.sleep(0.1)
+        sent = self.origin.everything
+        self.assertNotIn(b"0\r\n\r\n", sent)
+        self.assertNotIn(b"smuggled", sent)
+
+    def test_transfer_encoding_wins_over_content_length(self) -> None:
+        """The length is dropped, and the connection closes after the answer."""
+        with RawClient(self.port) as client:
+            answer = client.ask(self.head(b"Content-Length: 3", b"Transfer-Encoding: chunked") + b"5\r\nhello\r\n0\r\n\r\n")
+            self.assertEqual(answer.status, 200)
+            self.assertTrue(client.ended())
+        sent = self.origin.everything.lower()
+        self.assertNotIn(b"content-length", sent)
+        self.assertIn(b"transfer-encoding: chunked", sent)
+        self.assertIn(b"5\r\nhello\r\n0\r\n\r\n", sent)
+
+
+class ResponseFramingTests(FramingCase):
+    """A bad response is a 502; one that turns bad after its head is cut, never ended."""
+
+    responses = b""
+
+    def answer(self, _request: bytes) -> bytes:
+        return type(self).responses
+
+    def setUp(self) -> None:
+        self.answer = lambda _request: self.responses  # type: ignore[method-assign]
+        super().setUp()
+
+    def respond(self, data: bytes) -> bytes:
+        self.responses = data  # type: ignore[misc]
+        with RawClient(self.port) as client:
+            client.send(self.head(method=b"GET"))
+            return client.everything()
+
+    def test_bad_response_heads_are_a_502(self) -> None:
+        for data in (
+            b"HTTP/1.1 200 OK\r\nContent-Length : 5\r\n\r\nhello",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+            b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello",
+            b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello",
+            b"HTTP/1.1 200 OK\r\nX: a\r\n folded\r\nContent-Length: 5\r\n\r\nhello",
+            b"HTTP/1.1 2xx OK\r\n\r\n",
+            b"HTTP/2 200 OK\r\n\r\n",
+            b"nonsense",
+            b"HTTP/1.1 200 OK\r\nX: " + b"a" * 20000 + b"\r\n\r\n",
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        ):
+            if data == b"nonsense":
+                data += b"\r\n\r\n"
+            got = self.respond(data)
+            self.assertTrue(got.startswith(b"HTTP/1.1 502 "), (data[:80], got[:80]))
+
+    def test_a_chunk_fault_after_the_head_cuts_the_client(self) -> None:
+        """The client gets what came before, and no end of it."""
+        got = self.respond(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        self.assertNotIn(b"0\r\n\r\n", got.split(b"\r\n\r\n", 1)[-1] if b"\r\n\r\n" in got else b"")
+
+    def test_a_short_body_is_cut_not_ended(self) -> None:
+        """The origin closes early: the client connection is closed too, and not kept."""
+        self.responses = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nhello"  # type: ignore[misc]
+        with RawClient(self.port) as client:
+            client.send(self.head(method=b"GET"))
+            self.assertTrue(self.origin.wait_for(lambda: bool(self.origin.everything)))
+            got = client.everything()
+        self.assertFalse(got.endswith(b"hello     "))
