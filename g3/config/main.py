@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from g3.config.document import Node, read_file
 from g3.config.node import KINDS, Entry, NodeConfig, Position
@@ -166,6 +166,13 @@ def load_one(main: MainConfig, kind: str, name: str, components: Components, pro
     return loader.finish(main.sections, nodes, main.files)
 
 
+class _Unusable(NamedTuple):
+    """A type that cannot be used; told once for all nodes under the word C{once}, if that is not empty."""
+
+    message: str
+    once: str = ""
+
+
 class _Loader:
     """Reads one main configuration."""
 
@@ -176,6 +183,7 @@ class _Loader:
         self.nodes: dict[str, dict[str, Entry]] = {kind: {} for kind in layout.kinds}
         self.declared: dict[str, dict[str, Place]] = {kind: {} for kind in layout.kinds}
         self.files: set[Path] = {path}
+        self.types: dict[tuple[str, str], type[NodeConfig] | _Unusable] = {}
         self.told: set[tuple[str, str]] = set()
         self.before = problems.error_count
 
@@ -307,29 +315,31 @@ class _Loader:
         if type_node is not None and not type_node.is_string:
             self.problems.error(type_node, f"type: expected a word, not {type_node.describe()}")
             return None
-        word = type_node.value if type_node is not None else DEFAULT_TYPES[kind]
+        word = normalize(type_node.value if type_node is not None else DEFAULT_TYPES[kind])
+        found = self.types.get((kind, word))
+        if found is None:
+            found = self.types[kind, word] = self.look_up(kind, word)
+        if not isinstance(found, _Unusable):
+            return found
+        if not found.once or (kind, found.once) not in self.told:
+            self.told.add((kind, found.once))
+            self.problems.error(type_node or node, found.message)
+        return None
+
+    def look_up(self, kind: str, word: str) -> type[NodeConfig] | _Unusable:
+        """The schema of a type, or what to tell: one that upstream has is told apart from one that nobody has."""
         try:
             if self.components.find(kind, word) is not None:
                 schema: type[NodeConfig] = self.components.schema(kind, word)
                 return schema
         except ConfigError as error:
-            if (kind, normalize(word)) not in self.told:
-                self.told.add((kind, normalize(word)))
-                self.problems.error(type_node or node, str(error))
-            return None
-        self.unknown_type(kind, word, type_node or node)
-        return None
-
-    def unknown_type(self, kind: str, word: str, where: Node) -> None:
-        """Tell a type that upstream has, once, from one that nobody has."""
+            return _Unusable(str(error), word)
         broken = "".join(f"; {note}" for note in self.components.broken)
         canonical = canonical_type(kind, word)
-        if canonical is None:
-            hint = did_you_mean(word, (*self.components.words(kind), *upstream_words(kind)))
-            self.problems.error(where, f"unknown {kind} type {quote(word)}{hint}{broken}")
-        elif (kind, canonical) not in self.told:
-            self.told.add((kind, canonical))
-            self.problems.error(where, not_available(kind, canonical) + broken)
+        if canonical is not None:
+            return _Unusable(not_available(kind, canonical) + broken, canonical)
+        hint = did_you_mean(word, (*self.components.words(kind), *upstream_words(kind)))
+        return _Unusable(f"unknown {kind} type {quote(word)}{hint}{broken}")
 
     def reload(self, kind: str, name: str, position: Position) -> Entry | None:
         """The node at a position, if it still has its name."""

@@ -109,7 +109,7 @@ class ConfigFuzzTests(SynchronousTestCase):
     @FUZZ
     @given(MAINS)
     def test_any_data(self, data: Any) -> None:
-        """A configuration comes out, or at least one error. What comes out fits the JSON Schema, can be drawn, and dumped such that it loads again."""
+        """A configuration comes out, or at least one error. What comes out fits the JSON Schema, can be drawn, and loads again when dumped."""
         self.path.write_text(json.dumps(data))
         problems = Problems()
         config = load(self.path, COMPONENTS, problems, LAYOUT)

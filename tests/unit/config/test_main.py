@@ -189,7 +189,7 @@ class TypeTests(SynchronousTestCase):
         self.assertEqual(
             [p.message for p in problems],
             [
-                'unknown server type "web-prox"; did you mean "web_proxy"?; plugin module x.y failed to load: boom',
+                'unknown server type "web_prox"; did you mean "web_proxy"?; plugin module x.y failed to load: boom',
                 'unknown server type "socks_prox"; did you mean "socks_proxy"?; plugin module x.y failed to load: boom',
                 'server: required key "type" is missing',
                 "type: expected a word, not a list",
