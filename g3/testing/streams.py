@@ -86,6 +86,7 @@ class MemoryStream:
         self.read_size = window
         self.error = 0
         self.write_failed = False
+        self._lost_by: Failure | None = None
 
     # -- IStream
 
@@ -98,6 +99,8 @@ class MemoryStream:
         self._hangup = None
         self._paused = False
         protocol.makeConnection(cast("Any", self))
+        if self._lost_by is not None:
+            self.clock.callLater(0, protocol.connectionLost, self._lost_by)
         self._wake()
 
     def unread(self, data: bytes) -> None:
@@ -307,8 +310,9 @@ class MemoryStream:
         if self.producer is not None:
             producer, self.producer = self.producer, None
             producer.stopProducing()
+        self._lost_by = Failure(reason)  # type: ignore[no-untyped-call]
         if self.protocol is not None:
-            self.protocol.connectionLost(Failure(reason))  # type: ignore[no-untyped-call]
+            self.protocol.connectionLost(self._lost_by)
 
 
 def _twisted(address: SocketAddress) -> IPv4Address | IPv6Address:

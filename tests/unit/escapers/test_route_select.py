@@ -53,7 +53,8 @@ class Configuration(SynchronousTestCase):
         self.assertIs(config.next_pick_policy, PickPolicy.KETAMA)
 
     def test_what_cannot_work_is_refused(self) -> None:
-        for text in ("{name: r}", "{name: r, next_nodes: []}", "{name: r, next_nodes: [{name: a, weight: 0}]}", "{name: r, next_nodes: [{weight: 1}]}"):
+        for nodes in ("", ", next_nodes: []", ", next_nodes: [{name: a, weight: 0}]", ", next_nodes: [{weight: 1}]"):
+            text = f"{{name: r{nodes}}}"
             config, problems = parse(text)
             self.assertIsNone(config, text)
             self.assertEqual(len(problems), 1, problems)
