@@ -127,6 +127,21 @@ class JournalSink(DatagramSink):
             os.close(descriptor)
 
 
+def reopened(descriptor: int) -> int:
+    """The pipe or terminal behind a descriptor, opened anew for writing without blocking; -1 when that is not possible."""
+    try:
+        return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def _mode(descriptor: int) -> int:
+    try:
+        return os.fstat(descriptor).st_mode
+    except OSError:
+        return 0
+
+
 class StdoutSink:
     """Whole lines to a descriptor, never waiting for its reader.
 
@@ -138,20 +153,13 @@ class StdoutSink:
         self._descriptor = descriptor
         self._own = -1
         self._socket: socket.socket | None = None
-        mode = os.fstat(descriptor).st_mode
+        mode = _mode(descriptor)
         self._file = stat.S_ISREG(mode)
         self.limit = JOURNAL_LIMIT if self._file else PIPE_LIMIT
         if stat.S_ISSOCK(mode):
             self._socket = socket.socket(fileno=os.dup(descriptor))
         elif not self._file:
-            self._own = self._reopened(descriptor)
-
-    @staticmethod
-    def _reopened(descriptor: int) -> int:
-        try:
-            return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        except OSError:
-            return -1
+            self._own = reopened(descriptor)
 
     def send(self, record: bytes) -> None:
         """One record, a line already."""
