@@ -200,6 +200,12 @@ class IUser(Interface):
 
     name = Attribute("As logged.")
 
+    def egress(task):
+        """What the user, or the site of the task over it, says about connections: a g3.net.egress.UserEgress, or None."""
+
+    def ip_blocked(escaper):
+        """An egress rule of C{escaper} refused the address of a task of this user: counted."""
+
     def admit(task):
         """Gate a task: rate, alive count, request type, destination. Returns a callable to call when the task ends. Raises TaskError."""
 

@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from g3.net.options import HappyEyeballs
 
 T = TypeVar("T")
-#: The addresses of one family: known, or to come; it may fail with ResolveError.
-Addresses = "Sequence[str] | Deferred[Sequence[str]] | ResolveError"
-
 #: One address's trouble: the next address may do. Any other error ends the whole connect (a forbidden address forbids the name).
 _NEXT = (ConnectFailed, TimeoutByRule, SetupSocketFailed)
 

@@ -45,6 +45,8 @@ def set_udp_misc(sock: socket.socket, options: UDPMisc | None) -> None:
 
 def _set_ip_fields(sock: socket.socket, options: TCPMisc | UDPMisc) -> None:
     """TTL and TOS for IPv4, hop limit and traffic class for IPv6; a dual-stack IPv6 socket takes both."""
+    if options.hop_limit is options.traffic_class is options.time_to_live is options.type_of_service is None:
+        return
     v6 = sock.family == socket.AF_INET6
     if v6 and options.hop_limit is not None:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, options.hop_limit)

@@ -6,9 +6,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -28,7 +28,7 @@ def listen(host: str = "127.0.0.1", backlog: int = 16) -> socket.socket:
 
 
 def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 class AtOnceTests(SynchronousTestCase):
@@ -214,6 +214,8 @@ class PendingTests(SynchronousTestCase):
 class RealTests(TestCase):
     async def test_a_silent_host_times_out(self) -> None:
         """A listener whose queue is full drops what comes, as a host does that is not there."""
+        from twisted.internet import reactor
+
         server = listen(backlog=0)
         filling = [socket.socket() for _ in range(4)]
         for sock in filling:

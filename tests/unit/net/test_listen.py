@@ -7,9 +7,9 @@ import errno
 import os
 import resource
 import socket
+from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -56,9 +56,9 @@ class BindTests(SynchronousTestCase):
 
     def test_an_error_leaves_nothing_open(self) -> None:
         port = self.bind(local()).getsockname()[1]
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(list(Path("/proc/self/fd").iterdir()))
         self.assertRaises(ConfigError, bind_tcp, local(port))
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(len(list(Path("/proc/self/fd").iterdir())), before)
 
     def test_two_of_us_may_overlap_when_both_say_so(self) -> None:
         one = self.bind(local(), reuse_port=True)
@@ -289,11 +289,13 @@ class ListenerTests(SynchronousTestCase):
 class RealListenerTests(TestCase):
     async def test_out_of_descriptors_no_client_is_lost(self) -> None:
         """With the real limit: clients connect, wait, and are served once there are descriptors again."""
+        from twisted.internet import reactor
+
         await deferLater(reactor, 0)  # the reactor's own descriptors are there
         served: list[socket.socket] = []
         listener = TCPListener(reactor, bind_tcp(local()), lambda sock, _: served.append(sock))
         clients = [socket.create_connection(listener.address, timeout=2) for _ in range(4)]
-        used = max(int(name) for name in os.listdir("/proc/self/fd"))
+        used = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
         holes = []
         while (hole := os.dup(0)) < used:
             holes.append(hole)
@@ -315,6 +317,8 @@ class RealListenerTests(TestCase):
             sock.close()
 
     async def test_it_accepts_on_this_reactor(self) -> None:
+        from twisted.internet import reactor
+
         served: Deferred[Any] = Deferred()
         listener = TCPListener(reactor, bind_tcp(local()), lambda sock, peer: served.callback((sock, peer)))
         listener.start()
