@@ -45,4 +45,14 @@ def encode_field(name: str, value: Value, limit: int = MAX_VALUE) -> bytes:
 
 def encode_fields(fields: Fields, limit: int = MAX_VALUE) -> bytes:
     """Fields in their order."""
-    return b"".join([encode_field(name, value, limit) for name, value in fields])
+    parts = []
+    for name, value in fields:
+        if value is None or not (known := field_name(name)):
+            continue
+        if type(value) is str:
+            if len(value) > limit or "\n" in value:
+                return b"".join([encode_field(name, value, limit) for name, value in fields])
+            parts.append(f"{known}={value}\n")
+        else:
+            parts.append(f"{known}={value if type(value) is int else str(value).lower()}\n")
+    return "".join(parts).encode("utf-8", "replace")
