@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 #: Bytes copied before a direction is worth a kernel pipe.
 SPLICE_AFTER = 128 * 1024
+#: A read of at least this many bytes makes a flow bulky; chatter in small pieces is cheaper to copy, however much it adds up to.
+_BULKY = 16384
+_SMALL = 8192
+#: Small pieces in a row after which a spliced direction is copied again.
+_SMALL_ROW = 8
 #: Bytes asked for in one splice; a pipe holds what its slots hold.
 _MOST = 1 << 20
 #: Bytes moved before the other connections get their turn.
@@ -68,6 +73,7 @@ class Pipe:
         "_left",
         "_patience",
         "_pool",
+        "_small",
         "_splice_at",
         "moved",
         "reason",
@@ -94,7 +100,7 @@ class Pipe:
         #: C{moved} at which to splice; -1 never. A body known to be large is spliced from its first byte.
         self._splice_at = -1 if not can else 0 if limit is not None and limit >= (splice_after or 0) else splice_after or 0
         self._kernel_pipe: tuple[int, int] | None = None
-        self._in_pipe = self.moved = 0
+        self._in_pipe = self._small = self.moved = 0
         self._patience = _PATIENCE
         self._former: Any = None
         self._done = self._draining = False
@@ -147,7 +153,7 @@ class Pipe:
             self._finish(End.LIMIT)
         elif sink.queued:
             self.source.pauseProducing()
-        elif 0 <= self._splice_at <= self.moved:
+        elif 0 <= self._splice_at <= self.moved and (len(data) >= _BULKY or len(data) >= self.source.read_size):
             self._begin_splicing()
 
     def readConnectionLost(self) -> None:
@@ -193,13 +199,14 @@ class Pipe:
     def _copy_again(self, splice_at: int) -> None:
         """Go back to copying; C{splice_at} says until when."""
         self._splice_at = splice_at
+        self._small = 0
         self._release()
         self.source.borrow_read(None)
         self.sink.borrow_write(None)
 
     def readable(self) -> None:
         """The source has bytes: move them until it is empty, the sink is full or it is time for others."""
-        if self._in_pipe:
+        if self._in_pipe or self.sink.socket is None:  # resumed by somebody else; or about to hear that the sink is gone
             self.source.pauseProducing()
             return
         turn = 0
@@ -208,6 +215,12 @@ class Pipe:
             if moved <= 0 or not self._drain() or self._done:
                 return
             turn += moved
+            if moved < _SMALL:
+                self._small += 1
+                if self._small >= _SMALL_ROW:
+                    self._copy_again(self.moved)
+                return
+            self._small = 0
             if moved < 65536:
                 return
 
