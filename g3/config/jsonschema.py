@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from g3.config.schema import doc_of, object_schema
@@ -11,8 +13,13 @@ from g3.config.values.basic import word_schema
 from g3.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from g3.config.main import Components, Layout
     from g3.config.node import NodeConfig
+
+#: A part of the schema that occurs again is written once if it is at least this long, characters of JSON.
+_SHARED_SIZE = 200
 
 
 def json_schema(layout: Layout, components: Components) -> dict[str, Any]:
@@ -27,7 +34,7 @@ def json_schema(layout: Layout, components: Components) -> dict[str, Any]:
         _add(properties, kind, {"$ref": f"#/$defs/{kind}"})
     for alias, name in layout.aliases.items():
         _add(properties, alias, properties[name])
-    return {
+    whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"{layout.program} configuration",
         "type": "object",
@@ -35,6 +42,7 @@ def json_schema(layout: Layout, components: Components) -> dict[str, Any]:
         "additionalProperties": False,
         "$defs": definitions,
     }
+    return _Sharing(whole).result
 
 
 def types_of(kind: str, components: Components) -> dict[str, type[NodeConfig]]:
@@ -45,6 +53,45 @@ def types_of(kind: str, components: Components) -> dict[str, type[NodeConfig]]:
             result[word] = components.schema(kind, word)
         except ConfigError:
             continue
+    return result
+
+
+class _Sharing:
+    """Writes what occurs several times only once, under C{$defs}: keys have many spellings, and types many keys in common."""
+
+    def __init__(self, whole: dict[str, Any]) -> None:
+        self.counts: Counter[str] = Counter()
+        self.names: dict[str, str] = {}
+        self.shared: dict[str, Any] = {}
+        _map_parts(whole, self.count)
+        self.result = _map_parts(whole, self.rewrite)
+        self.result["$defs"].update(self.shared)
+
+    def count(self, schema: dict[str, Any]) -> dict[str, Any]:
+        text = json.dumps(schema, sort_keys=True)
+        self.counts[text] += 1
+        return _map_parts(schema, self.count) if self.counts[text] == 1 else schema
+
+    def rewrite(self, schema: dict[str, Any]) -> dict[str, Any]:
+        text = json.dumps(schema, sort_keys=True)
+        if self.counts[text] < 2 or len(text) < _SHARED_SIZE:
+            return _map_parts(schema, self.rewrite)
+        if text not in self.names:
+            name = self.names[text] = f"shared.{len(self.names) + 1}"
+            self.shared[name] = _map_parts(schema, self.rewrite)
+        return {"$ref": f"#/$defs/{self.names[text]}"}
+
+
+def _map_parts(schema: dict[str, Any], change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    """A copy with every schema directly inside changed."""
+    result = dict(schema)
+    for word, part in schema.items():
+        if word in ("properties", "$defs"):
+            result[word] = {name: change(inner) for name, inner in part.items()}
+        elif word in ("anyOf", "allOf", "prefixItems"):
+            result[word] = [change(inner) for inner in part]
+        elif word in ("items", "additionalProperties", "if", "then", "not") and isinstance(part, dict):
+            result[word] = change(part)
     return result
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,13 @@ class SchemaTests(ViewCase):
             "runtime: {thread_number: -1}",
         ]:
             self.assertNotEqual(self.problems(text), [], text)
+
+    def test_what_occurs_often_is_written_once(self) -> None:
+        """And every reference leads somewhere."""
+        schema = json_schema(LAYOUT, COMPONENTS)
+        text = json.dumps(schema)
+        self.assertEqual(set(re.findall(r'"\$ref": "#/\$defs/([^"]+)"', text)) - set(schema["$defs"]), set())
+        self.assertEqual(text.count("Host and port."), 1)
 
     def test_a_type_that_cannot_be_loaded_is_left_out(self) -> None:
         """The others stay."""
