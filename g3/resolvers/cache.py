@@ -279,6 +279,8 @@ class Cache:
 
     def _broken(self, failure: Failure, name: str, doing: _Doing) -> None:
         """The question itself failed: its error, or one of ours."""
+        if self._doing.get(name) is not doing:
+            return
         error = failure.value
         if not isinstance(error, ResolveError):
             _log.failure("asking for {name} failed", failure, name=name)
