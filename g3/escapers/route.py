@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Routes: escapers that only choose another one, and following them to the one that does the work."""
+"""Routes: escapers that only choose another one (followed by L{g3.route})."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from g3.errors import EscaperNotUsable, TaskError
+from g3.errors import EscaperNotUsable
 from g3.interfaces import IRoute
 from g3.metrics.escaper import RouteStats
 from g3.tree.node import Node
@@ -16,9 +16,6 @@ from g3.tree.node import Node
 if TYPE_CHECKING:
     from g3.task import Task
     from g3.tree.node import NodeContext
-
-#: Routes after one another. A configuration has no cycles; while a reload swaps one route after the other there might be one.
-MAX_HOPS = 32
 
 
 @implementer(IRoute)
@@ -63,24 +60,6 @@ class Route(Node):
     def _failed(self, failure: Any) -> Any:
         self.stats.failed += 1
         return failure
-
-
-def final_escaper(escaper: Any, task: Task) -> Any:
-    """The escaper that carries C{task}: C{escaper} itself, or what routes lead to from it.
-
-    The escaper at once when every route on the way decides at once, else a Deferred of it. Never raises: a failure is a Deferred that failed
-    with EscaperNotUsable. So: C{if isinstance(picked, Deferred): picked = await picked}.
-    """
-    for _ in range(MAX_HOPS):
-        if not IRoute.providedBy(escaper):
-            return escaper
-        try:
-            escaper = escaper.pick(task)
-        except TaskError as error:
-            return fail(error)
-        if isinstance(escaper, Deferred):
-            return escaper.addCallback(final_escaper, task)
-    return fail(EscaperNotUsable("routes lead in a circle"))
 
 
 def consistent_key(task: Task) -> bytes:

@@ -15,11 +15,11 @@ from g3.interfaces import IServer
 from g3.limit.stream import StreamLimiter
 from g3.metrics.listen import ListenStats
 from g3.metrics.server import ServerStats
-from g3.net.transport import Stream, plain_address
 from g3.net.sockopts import set_tcp_misc
 from g3.net.tls.context import server_context
 from g3.net.tls.errors import TLSHandshakeTimeout
 from g3.net.tls.handshake import accept as tls_accept
+from g3.net.transport import Stream, plain_address
 from g3.task import ClientInfo, parse_ip
 from g3.tree.node import Node
 
@@ -138,7 +138,7 @@ class ListeningServer(Node):
 
     async def _accept_tls(self, stream: Stream, info: ClientInfo) -> None:
         try:
-            secure = await tls_accept(self.context.reactor, stream, self._tls)
+            secure = await tls_accept(stream, self._tls)
         except TLSHandshakeTimeout:
             self.listen_stats.timeout += 1
         except G3Error as error:

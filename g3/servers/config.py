@@ -34,14 +34,14 @@ IDLE_CHECK_MIN, IDLE_CHECK_MAX = 2, 1800
 class ListeningServerConfig(ServerConfig):
     """A server with a TCP listener."""
 
-    listen: TCPListen | None = key(TCPListenValue(), default=None, doc="Where to accept clients. Without it the server is reached through others only.")
+    listen: TCPListen | None = key(
+        TCPListenValue(), default=None, doc="Where to accept clients. None: only through other servers."
+    )
     listen_in_worker: bool = key(Bool(), default=False, doc="Accepted for upstream's sake: workers share one listening socket anyway.")
-    ingress_network_filter: NetworkFilter | None = key(
+    ingress_network_filter: NetworkFilter[Any] | None = key(
         IngressFilter(), default=None, aliases=("ingress_net_filter",), doc="Which client addresses are served; others are closed at once."
     )
-    tcp_sock_speed_limit: StreamSpeed | None = key(
-        StreamSpeedValue(), default=None, doc="Speed of each client connection."
-    )
+    tcp_sock_speed_limit: StreamSpeed | None = key(StreamSpeedValue(), default=None, doc="Speed of each client connection.")
     tcp_conn_speed_limit: StreamSpeed | None = key(
         StreamSpeedValue(), default=None, aliases=("tcp_conn_limit", "conn_limit"), deprecated_for="tcp_sock_speed_limit"
     )

@@ -20,7 +20,7 @@ class DestinationFilter:
 
     __slots__ = ("_hosts", "_known", "_ports")
 
-    def __init__(self, hosts: HostFilterSet | None, ports: PortFilter | None) -> None:
+    def __init__(self, hosts: HostFilterSet[Action] | None, ports: PortFilter[Action] | None) -> None:
         self._hosts, self._ports = hosts, ports
         self._known: dict[Upstream, bool] = {}
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.functional.certificates import Authority, pem
@@ -82,7 +85,19 @@ class ForwardTests(ProxyCase):
         """RFC 9110 section 7.6.1; case and order of what is forwarded are the client's."""
         origin = self.origin()
         client = self.client(self.proxy())
-        client.ask(get(origin.port, "/", "X-A: 1", "Proxy-Connection: Keep-Alive", "Proxy-Authorization: Basic eDp5", "Keep-Alive: 5", "CONNECTION: x-b", "X-b: 2", "x-C: 3"))
+        client.ask(
+            get(
+                origin.port,
+                "/",
+                "X-A: 1",
+                "Proxy-Connection: Keep-Alive",
+                "Proxy-Authorization: Basic eDp5",
+                "Keep-Alive: 5",
+                "CONNECTION: x-b",
+                "X-b: 2",
+                "x-C: 3",
+            )
+        )
         sent = origin.everything
         self.assertEqual(sent.split(b"\r\n")[1:4], [b"Host: 127.0.0.1:%d" % origin.port, b"X-A: 1", b"x-C: 3"])
 
@@ -116,12 +131,13 @@ class ForwardTests(ProxyCase):
         client = self.client(self.proxy())
         for n in range(3):
             self.assertEqual(client.ask(get(origin.port, f"/{n}")).body, b"ok")
-            with origin._lock:  # noqa: SLF001 - cut what the origin holds, as an idle timeout of its own would
-                origin._connections[-1].shutdown(socket.SHUT_RDWR)  # noqa: SLF001
+            with origin._lock:
+                origin._connections[-1].shutdown(socket.SHUT_RDWR)
         self.assertEqual(origin.connections, 3)
 
     def test_expect_and_the_interim_answer_are_passed_on(self) -> None:
         """The 100 is the origin's own; a 103 passes too."""
+
         def answer(request: bytes) -> bytes:
             if not request.endswith(b"hello"):
                 return b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -133,8 +149,8 @@ class ForwardTests(ProxyCase):
         client = self.client(self.proxy())
         client.send(get(origin.port, "/", "Content-Length: 5", "Expect: 100-continue", method="POST"))
         self.assertTrue(origin.wait_for(lambda: b"Expect: 100-continue" in bytes(origin.received[0]) if origin.received else False))
-        with origin._lock:  # noqa: SLF001
-            connection = origin._connections[0]  # noqa: SLF001
+        with origin._lock:
+            connection = origin._connections[0]
         connection.sendall(listener_answer(b""))
         self.assertEqual(client.file.readline(), b"HTTP/1.1 100 Continue\r\n")
         client.file.readline()
@@ -148,19 +164,26 @@ class ForwardTests(ProxyCase):
 
     def test_bodies_of_every_framing_arrive_whole_both_ways(self) -> None:
         """40 MiB up and down, by length, chunked and until close, compared by hash."""
-        www = self.directory / "www"
-        www.mkdir()
+        www = Path(tempfile.mkdtemp())  # where nginx's own user may read
+        self.addCleanup(shutil.rmtree, www)
+        www.chmod(0o755)
         content = os.urandom(1 << 20) * 40
         (www / "big").write_bytes(content)
-        for path in (self.directory, www):
-            path.chmod(0o755)
         nginx_port = free_port()
-        start = start_nginx(self.directory, f"server {{ listen 127.0.0.1:{nginx_port}; root {www}; client_max_body_size 100m; location /put {{ dav_methods PUT; }} }}", nginx_port)
+        start = start_nginx(
+            self.directory,
+            f"server {{ listen 127.0.0.1:{nginx_port}; root {www}; }}",
+            nginx_port,
+        )
         self.addCleanup(start.kill)
         port = self.proxy()
-        got = subprocess.run(["curl", "-sS", "-x", f"http://127.0.0.1:{port}", f"http://127.0.0.1:{nginx_port}/big"], capture_output=True, check=True, timeout=60)
+        got = subprocess.run(
+            ["curl", "-sS", "-x", f"http://127.0.0.1:{port}", f"http://127.0.0.1:{nginx_port}/big"], capture_output=True, check=True, timeout=60
+        )
         self.assertEqual(hashlib.sha256(got.stdout).digest(), hashlib.sha256(content).digest())
-        tunnel = subprocess.run(["curl", "-sS", "-p", "-x", f"http://127.0.0.1:{port}", f"http://127.0.0.1:{nginx_port}/big"], capture_output=True, check=True, timeout=60)
+        tunnel = subprocess.run(
+            ["curl", "-sS", "-p", "-x", f"http://127.0.0.1:{port}", f"http://127.0.0.1:{nginx_port}/big"], capture_output=True, check=True, timeout=60
+        )
         self.assertEqual(hashlib.sha256(tunnel.stdout).digest(), hashlib.sha256(content).digest())
 
     def test_a_large_upload_arrives_whole_by_length_and_chunked(self) -> None:
@@ -173,7 +196,10 @@ class ForwardTests(ProxyCase):
         port = self.proxy()
         for more in ([], ["-H", "Transfer-Encoding: chunked"]):
             result = subprocess.run(
-                ["curl", "-sS", "-x", f"http://127.0.0.1:{port}", "-T", str(source), *more, f"http://127.0.0.1:{sink.port}/up"], capture_output=True, timeout=60, check=True
+                ["curl", "-sS", "-x", f"http://127.0.0.1:{port}", "-T", str(source), *more, f"http://127.0.0.1:{sink.port}/up"],
+                capture_output=True,
+                timeout=60,
+                check=True,
             )
             self.assertEqual(result.stdout.decode(), hashlib.sha256(content).hexdigest())
 
@@ -392,7 +418,8 @@ class TLSTests(ProxyCase):
         self.directory.chmod(0o755)
         good, bad = free_port(), free_port()
         servers = "".join(
-            f"server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {self.directory}/{name}.pem; ssl_certificate_key {self.directory}/{name}-key.pem; return 200 tls; }}\n"
+            f"server {{ listen 127.0.0.1:{port} ssl; return 200 tls; "
+            f"ssl_certificate {self.directory}/{name}.pem; ssl_certificate_key {self.directory}/{name}-key.pem; }}\n"
             for port, name in ((good, "origin"), (bad, "other"))
         )
         nginx = start_nginx(self.directory, servers, good, bad)

@@ -23,6 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("proto", "pick"),
     ("task",),
     ("interfaces",),
+    ("route",),
     ("acl", "limit", "metrics"),
     ("logs",),
     ("net",),

@@ -55,9 +55,7 @@ class HTTPProxyConfig(TaskServerConfig, DestinationKeys):
     rsp_header_max_size: int = key(Size(1024, 1 << 30), default=64 * KIB, unit="bytes", doc="Largest response head; larger ones are a 502.")
     log_uri_max_chars: int = key(Int(0, 1 << 30), default=1024, aliases=("uri_log_max_chars",), doc="Characters of a URI in the log.")
     pipeline_size: int = key(Int(1, 1 << 20), default=10, doc="Requests of one connection that may wait for their turn.")
-    pipeline_read_idle_timeout: float = key(
-        Duration(), default=300.0, unit="seconds", doc="How long a connection may wait for its next request."
-    )
+    pipeline_read_idle_timeout: float = key(Duration(), default=300.0, unit="seconds", doc="How long a connection may wait for its next request.")
     no_early_error_reply: bool = key(Bool(), default=False, doc="Close without an answer what is no valid request.")
     allow_custom_host: bool = key(Bool(), default=True, doc="Let the Host header name another host than the URI; if not, 409.")
     drop_default_port_in_host: bool = key(Bool(), default=False, doc="Take :80 (http) or :443 (https) off the Host header.")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import CancelledError, Deferred
 
 from g3.errors import DestDenied, InternalServerError, MethodUnavailable, TaskError
-from g3.escapers.route import final_escaper
 from g3.interfaces import ITCPConnect
 from g3.logs.task import TaskEvent
 from g3.proto.http1.reply import connect_ok
 from g3.relay.join import Relay, join
+from g3.route import final_escaper
 from g3.servers.http_proxy.exchange import NEVER, Exchange
 from g3.servers.http_proxy.headers import connection_lines
 from g3.servers.http_proxy.tasklog import log_connect
@@ -21,7 +21,6 @@ from g3.task import Stage
 if TYPE_CHECKING:
     from typing import Any
 
-    from g3.interfaces import IStream
     from g3.proto.http1.request import Request
     from g3.servers.http_proxy.connection import ClientConnection
     from g3.servers.http_proxy.target import Target
@@ -73,7 +72,7 @@ class Connect(Exchange):
             self._connecting = None
             self._join(upstream)
 
-    def _join(self, upstream: IStream) -> None:
+    def _join(self, upstream: Any) -> None:
         """The upstream is there: say so, then relay."""
         client, task = self.client, self.task
         server = client.server

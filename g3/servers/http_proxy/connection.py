@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from zope.interface import implementer
 
 from g3.errors import ProtocolError
@@ -29,7 +29,7 @@ LINGER_SECONDS = 2.0
 LINGER_BYTES = 1 << 20
 
 
-@implementer(IProtocol, IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol)
 class ClientConnection:
     """Between two requests C{exchange} is None and C{deadline} (monotonic seconds) says when the client has waited too long.
 

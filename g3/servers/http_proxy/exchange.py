@@ -32,7 +32,7 @@ class Exchange:
         self.client = client
         self.request = request
         self.target = target
-        self.task = Task(self.task_type, server.type_word, server.name, client.info, target.upstream, now)
+        self.task = Task(self.task_type, server.type_word, server.config.name, client.info, target.upstream, now)
         self.task.wait = now - client.received
         self.task.path = target.path
         self.rsp_status = 0

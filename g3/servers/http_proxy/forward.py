@@ -7,7 +7,7 @@ head parsed, rewritten, written to the client. Only a new connection is made in 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
@@ -26,7 +26,6 @@ from g3.errors import (
     UpstreamAppTimeout,
     UpstreamReadFailed,
 )
-from g3.escapers.route import final_escaper
 from g3.interfaces import IHTTPForward
 from g3.logs.task import TaskEvent
 from g3.proto.http1.body import request_reader, response_reader
@@ -34,6 +33,7 @@ from g3.proto.http1.reply import CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE
 from g3.proto.http1.response import CHUNKED, UNTIL_CLOSE, find_end, parse_response
 from g3.relay.flow import HIGH_WATER, hold, release
 from g3.relay.pipe import End, Pipe
+from g3.route import final_escaper
 from g3.servers.http_proxy.exchange import NEVER, Exchange
 from g3.servers.http_proxy.headers import response_lines
 from g3.servers.http_proxy.tasklog import log_forward
@@ -41,8 +41,6 @@ from g3.servers.http_proxy.upstream import Key, UpstreamConnection
 from g3.task import Stage
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from g3.proto.http1.request import Request
     from g3.proto.http1.response import Response
     from g3.servers.http_proxy.connection import ClientConnection
@@ -92,7 +90,7 @@ class Forward(Exchange):
         #: Monotonic seconds of: head sent, all sent, response head received, all received; 0 until then.
         self.times = [0.0, 0.0, 0.0, 0.0]
         self._connecting: Deferred[None] | None = None
-        self._request_body = request_reader(request, client.server.config.body_line_max_length)
+        self._request_body: Any = request_reader(request, client.server.config.body_line_max_length)
         self._response_body: Any = None
         self._head = self._first = self._partial = b""
         self._streamed = False
@@ -321,7 +319,7 @@ class Forward(Exchange):
             lines.append(CONNECTION_CLOSE)
         elif request.version == 10:
             lines.append(CONNECTION_KEEP_ALIVE)
-        head = b"HTTP/1.1%b\r\n%b\r\n\r\n" % (response.status_line[8:], b"\r\n".join(lines)) if lines else b"HTTP/1.1%b\r\n\r\n" % response.status_line[8:]
+        head = b"\r\n".join((b"HTTP/1.1" + response.status_line[8:], *lines, b"\r\n"))
         client.stream.write(head + data[:used] if used else head)
         if body.done:
             self._response_done(used == len(data))

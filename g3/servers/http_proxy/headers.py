@@ -11,10 +11,11 @@ from g3.logs.fields import address, moment
 if TYPE_CHECKING:
     from g3.proto.http1.response import Response
     from g3.servers.http_proxy.config import HTTPProxyConfig
-    from g3.task import ConnectNotes, EgressInfo, SocketAddress
+    from g3.task import ConnectNotes, EgressInfo
 
 #: Headers that a chain of proxies sets once, the last one that knows first.
 _ONCE = frozenset({b"x-bd-upstream-id", b"x-bd-upstream-addr", b"x-bd-outgoing-ip"})
+
 
 def connection_lines(config: HTTPProxyConfig, notes: ConnectNotes) -> list[bytes]:
     """The lines about how the upstream was reached, for a locally made reply; without CRLF."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from g3.net.options import UpstreamKeepalive
 from g3.net.tls.context import client_context
 from g3.relay.idle import IdleWatch
 from g3.servers.base import ListeningServer
@@ -17,6 +16,7 @@ from g3.servers.http_proxy.upstream import SharedPool
 
 if TYPE_CHECKING:
     from g3.errors import ProtocolError
+    from g3.net.options import UpstreamKeepalive
     from g3.net.tls.provider import ClientTLS
     from g3.task import ClientInfo
     from g3.tree.node import NodeContext

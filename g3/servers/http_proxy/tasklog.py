@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from g3.logs.task import HTTPForwardNotes, TaskEvent, Traffic, log_http_forward, log_tcp_connect
 
@@ -24,10 +24,10 @@ class Marks:
         client = exchange.client
         self.client_in = client.stream.bytes_in - exchange.request.head_size - len(client.buffer)
         self.client_out = client.stream.bytes_out + client.stream.queued
-        self.upstream = None
+        self.upstream: Any = None
         self.upstream_in = self.upstream_out = 0
 
-    def mark_upstream(self, stream: object) -> None:
+    def mark_upstream(self, stream: Any) -> None:
         """This exchange begins to use an upstream stream."""
         self.upstream = stream
         self.upstream_in, self.upstream_out = stream.bytes_in, stream.bytes_out

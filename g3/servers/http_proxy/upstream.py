@@ -7,7 +7,7 @@ import socket
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from zope.interface import implementer
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ SHARED_MAX_PER_UPSTREAM = 64
 Key = tuple[int, "Upstream", bool]
 
 
-@implementer(IProtocol, IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol)
 class UpstreamConnection:
     """Hands what arrives to the exchange it serves. While idle, anything that arrives, and its end, removes it from its C{keeper}."""
 

@@ -12,8 +12,9 @@ from zope.interface import implementer
 
 from g3.config.node import EscaperConfig
 from g3.errors import EscaperNotUsable
-from g3.escapers.route import Route, consistent_key, final_escaper
+from g3.escapers.route import Route, consistent_key
 from g3.interfaces import IEscaper
+from g3.route import final_escaper
 from g3.task import ClientInfo, Task, Upstream
 from g3.tree.node import NodeContext
 

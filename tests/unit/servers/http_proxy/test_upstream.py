@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of g3.servers.http_proxy.upstream."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from g3.servers.http_proxy import upstream
+from g3.servers.http_proxy.upstream import Key, SharedPool, UpstreamConnection
+from g3.task import ConnectNotes, Upstream
+
+
+class Stream:
+    """A stream that only notes its end."""
+
+    def __init__(self) -> None:
+        self.aborted = False
+
+    def start(self, protocol: object) -> None:
+        """Nothing arrives."""
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+
+def connection(port: int = 80) -> UpstreamConnection:
+    given = SimpleNamespace(stream=Stream(), absolute_form=False, header_lines=b"", notes=ConnectNotes())
+    key: Key = (1, Upstream("a.test", port), False)
+    return UpstreamConnection(given, key)
+
+
+class SharedPoolTests(SynchronousTestCase):
+    """Idle connections for everybody: bounded, and none used that has said something."""
+
+    def test_the_most_recently_used_is_taken_first(self) -> None:
+        pool, first, second = SharedPool(), connection(), connection()
+        pool.put(first)
+        pool.put(second)
+        self.assertIs(pool.take(first.key), second)
+        self.assertIs(pool.take(first.key), first)
+        self.assertIsNone(pool.take(first.key))
+
+    def test_what_speaks_while_idle_is_closed_and_gone(self) -> None:
+        pool, idle = SharedPool(), connection()
+        pool.put(idle)
+        idle.dataReceived(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+        self.assertTrue(idle.stream.aborted)
+        self.assertIsNone(pool.take(idle.key))
+        self.assertEqual(len(pool), 0)
+
+    def test_it_is_bounded_in_all_and_for_one_upstream(self) -> None:
+        pool = SharedPool()
+        made = [connection() for _ in range(upstream.SHARED_MAX_PER_UPSTREAM + 5)]
+        for one in made:
+            pool.put(one)
+        self.assertEqual(len(pool), upstream.SHARED_MAX_PER_UPSTREAM)
+        self.assertTrue(made[0].stream.aborted)
+        for port in range(1, upstream.SHARED_MAX + 5):
+            pool.put(connection(port))
+        self.assertEqual(len(pool), upstream.SHARED_MAX)
+
+    def test_the_idle_end(self) -> None:
+        pool, old, new = SharedPool(), connection(), connection()
+        old.idle_since, new.idle_since = 1.0, 5.0
+        pool.put(old)
+        pool.put(new)
+        pool.expire(3.0)
+        self.assertEqual((old.stream.aborted, new.stream.aborted, len(pool)), (True, False, 1))
+        pool.close()
+        self.assertEqual(len(pool), 0)
