@@ -204,7 +204,7 @@ def _scan(broken: list[Broken]) -> Iterator[Any]:
         for plugin in dropin.plugins:
             try:
                 maker = IComponentMaker(plugin, None)
-            except Exception as error:  # noqa: BLE001 - a foreign module that changed since it was cached
+            except Exception as error:
                 _note(broken, f"twisted.plugins.{name}", error)
                 continue
             if maker is not None and maker.kind in KINDS:
@@ -213,7 +213,7 @@ def _scan(broken: list[Broken]) -> Iterator[Any]:
         if module.name.rpartition(".")[2] not in cache:
             try:
                 importlib.import_module(module.name)
-            except Exception as error:  # noqa: BLE001 - whatever a foreign module does
+            except Exception as error:
                 _note(broken, module.name, error)
 
 

@@ -43,7 +43,7 @@ class ProtocolError(G3Error):
 class ResolveError(G3Error):
     """A name has no usable answer. C{type} and C{subtype} are the words of the resolve log."""
 
-    def __init__(self, type: str, subtype: str = "") -> None:
+    def __init__(self, type: str, subtype: str = "") -> None:  # noqa: A002 - the log field
         self.type, self.subtype = type, subtype
         super().__init__(f"{type}: {subtype}" if subtype else type)
 

@@ -148,7 +148,7 @@ class Task:
         "wait",
     )
 
-    def __init__(self, type: str, server_type: str, server_name: str, client: ClientInfo, upstream: Upstream, now: float) -> None:
+    def __init__(self, type: str, server_type: str, server_name: str, client: ClientInfo, upstream: Upstream, now: float) -> None:  # noqa: A002 - the log field
         self.type = type
         self.server_type = server_type
         self.server_name = server_name

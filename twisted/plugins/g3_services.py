@@ -3,4 +3,4 @@
 
 from twisted.application.service import ServiceMaker
 
-g3proxy = ServiceMaker("g3proxy", "g3.apps.proxy", "An enterprise forward and reverse proxy.", "g3proxy")
+g3proxy = ServiceMaker("g3proxy", "g3.apps.proxy", "An enterprise forward and reverse proxy.", "g3proxy")  # type: ignore[no-untyped-call]
