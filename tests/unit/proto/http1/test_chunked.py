@@ -73,6 +73,9 @@ class Refusing(SynchronousTestCase):
         self.refuse(b"5\r\nhello!\r\n")
         self.refuse(b"5\r\nhello0\r\n\r\n")
         self.refuse(b"0\r\n\n")
+        self.refuse(b"51\nhello\r\n")
+        self.refuse(b"5;a\nhello\r\n")
+        self.refuse(b"0\r\nA: bc\n\r\n")
         self.refuse(b"0\r\n\r\r\n")
 
     def test_extensions(self) -> None:
