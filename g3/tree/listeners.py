@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from g3.errors import ConfigError
 from g3.net.listen import TCPListener, bind_tcp
+from g3.net.sockopts import set_keepalive, set_mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -67,8 +68,8 @@ class Entry:
         if self._acceptor is None:
             self._acceptor = self._pool.acceptor(self._pool.reactor, self.socket, self._accepted)
             self._acceptor.start()
-        elif len(self.started) > 1:
-            self.socket.listen(claim.options.backlog)
+        else:
+            _adjust(self.socket, claim.options)
 
     def release(self, claim: Claim) -> None:
         if claim not in self.claims:
@@ -129,6 +130,7 @@ class ListenerPool:
     def adopt(self, options: TCPListen, name: str, sock: socket.socket) -> None:
         """Take over a socket that somebody else bound for C{options} of the server C{name}; it waits for a claim."""
         key = _where(options, name)
+        sock.setblocking(False)
         self._entries[key] = Entry(self, key, sock)
 
     def conflicts(self, leaving: Callable[[Any], bool]) -> list[tuple[Any, str]]:
@@ -177,6 +179,17 @@ class ListenerPool:
         finally:
             for sock in beside:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+
+
+def _adjust(sock: socket.socket, options: TCPListen) -> None:
+    """What can be changed while it listens. Accepted sockets inherit it."""
+    sock.listen(options.backlog)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+    set_keepalive(sock, options.keepalive)
+    if options.max_segment_size is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, options.max_segment_size)
+    if options.netfilter_mark is not None:
+        set_mark(sock, options.netfilter_mark)
 
 
 def _port(sock: socket.socket) -> int:

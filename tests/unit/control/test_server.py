@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -160,7 +159,9 @@ class SocketTests(TestCase):
         self.path = self.directory / "a.sock"
 
     def listen(self, allowed: Any) -> None:
-        async def run(command: str, arguments: dict[str, Any]) -> Any:
+        from twisted.internet import reactor
+
+        async def run(command: str, _arguments: dict[str, Any]) -> Any:
             return command
 
         self.factory = ControlFactory(reactor, run)
@@ -182,7 +183,7 @@ class SocketTests(TestCase):
 
     async def test_another_user_is_not(self) -> None:
         """The connection is closed before a byte is read."""
-        self.listen(lambda uid: False)
+        self.listen(lambda _uid: False)
         await self.assertFailure(deferToThread(self.ask), NotConnected)
 
     def test_peer_credentials_are_the_kernels(self) -> None:

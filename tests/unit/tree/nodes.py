@@ -233,6 +233,9 @@ class Listen:
     interface: str | None = None
     ipv6_only: bool | None = None
     backlog: int = 128
+    keepalive: Any = None
+    max_segment_size: int | None = None
+    netfilter_mark: int | None = None
 
 
 class Binder:
