@@ -66,6 +66,10 @@ class Rules(Value[F], Generic[I, F]):
         self.type_name = type_name
         self.item, self.make, self.found, self.missed = item, make, found, missed
         self.spread, self.words = spread, dict(words)
+        #: Each action once, by its first word.
+        self.shown: dict[Any, str] = {}
+        for word, action in self.words.items():
+            self.shown.setdefault(action, word)
         self.gather: Callable[[Any], Any] = gather or item.dump
         shown = "Everything found is permitted, all else forbidden" if found is Action.PERMIT else f"Everything found is {found.name.lower()}"
         self.doc = f"One {item.type_name} or a list. {shown}; or a map with actions ({', '.join(self.words)}) for keys, and default."
@@ -88,12 +92,12 @@ class Rules(Value[F], Generic[I, F]):
             if word == "default":
                 default = self.words.get(normalize(value_node.text)) if value_node.is_string else None
                 if default is None:
-                    context.problems.error(value_node, f"default must be an action ({', '.join(self.words)}), not {value_node.describe()}")
+                    context.problems.error(value_node, f"default must be an action ({', '.join(self.shown.values())}), not {value_node.describe()}")
                 good, missed = good and default is not None, default
             elif word in self.words:
                 good = self._collect(value_node, self.words[word], context, rules) and good
             else:
-                hint = did_you_mean(word, (*self.words, "default")) or f"; known are default, {', '.join(self.words)}"
+                hint = did_you_mean(word, (*self.words, "default")) or f"; known are default, {', '.join(self.shown.values())}"
                 context.problems.error(key_node, f"unknown action {quote(key_node.text or key_node.describe())}{hint}")
                 good = False
         return good, missed
@@ -115,12 +119,9 @@ class Rules(Value[F], Generic[I, F]):
         return {"anyOf": [*one_or_many["anyOf"], {"type": "object", "properties": properties}]}
 
     def dump(self, value: F) -> Any:
-        shown: dict[Any, str] = {}
-        for word, action in self.words.items():
-            shown.setdefault(action, word)
-        dumped: dict[str, Any] = {"default": shown[value.missed]}
+        dumped: dict[str, Any] = {"default": self.shown[value.missed]}
         for rule, action in value.rules:
-            dumped.setdefault(shown[action], []).append(self.gather(rule))
+            dumped.setdefault(self.shown[action], []).append(self.gather(rule))
         return dumped
 
 
