@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from g3.config.problems import quote
 from g3.config.schema import Places, config_class, key
@@ -17,6 +17,8 @@ from g3.net.options import ConnectionPool, ForwardedHeader, HTTPForwardCapabilit
 if TYPE_CHECKING:
     from g3.config.document import Node
     from g3.config.value import ParseContext
+
+K = TypeVar("K", bound=HTTPKeepalive)
 
 _KEEPALIVE, _POOL = HTTPKeepalive(), ConnectionPool()
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,255}\Z", re.ASCII)
@@ -32,16 +34,15 @@ class HTTPKeepaliveKeys:
     idle_expire: float = key(Duration(), default=_KEEPALIVE.idle_expire, doc="How long it may wait for one.", unit="seconds")
 
 
-class HTTPKeepaliveValue(Options[HTTPKeepalive]):
+class _KeepaliveValue(Options[K]):
     """A bool, a duration (which enables it with that idle time), or a map."""
 
-    type_name = "HTTP keepalive"
     doc = "A bool, the idle time as a duration, or a map."
-    keys, made, expected = HTTPKeepaliveKeys, HTTPKeepalive, "a bool, a duration or a map"
+    expected = "a bool, a duration or a map"
     _idle = Duration()
 
-    def short(self, node: Node, context: ParseContext) -> HTTPKeepalive:
-        keepalive: HTTPKeepalive
+    def short(self, node: Node, context: ParseContext) -> K:
+        keepalive: K
         if isinstance(node.value, bool):
             keepalive = self.made(enable=node.value)
         else:
@@ -52,6 +53,13 @@ class HTTPKeepaliveValue(Options[HTTPKeepalive]):
         return [{"type": "boolean"}, *self._idle.json_schema()["anyOf"]]
 
 
+class HTTPKeepaliveValue(_KeepaliveValue[HTTPKeepalive]):
+    """Keep-alive of HTTP connections."""
+
+    type_name = "HTTP keepalive"
+    keys, made = HTTPKeepaliveKeys, HTTPKeepalive
+
+
 @config_class
 class UpstreamKeepaliveKeys(HTTPKeepaliveKeys):
     """HTTP keep-alive towards upstreams."""
@@ -59,7 +67,7 @@ class UpstreamKeepaliveKeys(HTTPKeepaliveKeys):
     shared: bool = key(Bool(), default=False, doc="Idle connections may serve any client, not only the one they were opened for. Ours.")
 
 
-class UpstreamKeepaliveValue(HTTPKeepaliveValue):
+class UpstreamKeepaliveValue(_KeepaliveValue[UpstreamKeepalive]):
     """The same, for connections to upstreams."""
 
     type_name = "upstream HTTP keepalive"
