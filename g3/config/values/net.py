@@ -440,7 +440,7 @@ class Ports(Value[frozenset[int]]):
         return {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
 
     def dump(self, value: frozenset[int]) -> Any:
-        return ",".join(f"{first}-{last}" if last > first else str(first) for first, last in port_runs(value))
+        return ",".join(f"{first}-{last}" if last > first else str(first) for first, last in port_runs(value)) or []
 
 
 def _port_piece(piece: str) -> range:

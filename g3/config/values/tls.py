@@ -61,7 +61,7 @@ class _PEMValue(Value[PEM]):
             return PEM(text.encode("utf-8", "surrogatepass"))
         if not text or "\0" in text:
             raise ValueProblem(node, "a path must not be empty" if not text else "a path must not contain NUL")
-        return PEM(context.read_file(node, text, self.limit), str(context.resolve_path(text)))
+        return PEM(context.read_file(node, text, self.limit), str(context.resolve_path(text).absolute()))
 
     def json_schema(self) -> dict[str, Any]:
         return {"type": "string", "minLength": 1}
@@ -133,21 +133,16 @@ def _load_key(pem: PEM, node: Node) -> Any:
         raise ValueProblem(node, f"{_named(pem)} has a private key that cannot be read: {error}") from None
 
 
-class CertificateList(Value[tuple[PEM, ...]]):
+class CertificateList(OneOrMany[PEM]):
     """Certificates from one or several sources."""
 
-    type_name = "certificates or list of them"
     doc = Certificates.doc
-    _many = OneOrMany(Certificates())
+
+    def __init__(self) -> None:
+        super().__init__(Certificates())
 
     def parse(self, node: Node, context: ParseContext) -> tuple[PEM, ...]:
-        return self._many.parse(node, context)
-
-    def json_schema(self) -> dict[str, Any]:
-        return self._many.json_schema()
-
-    def dump(self, value: tuple[PEM, ...]) -> Any:
-        return self._many.dump(value)
+        return super().parse(node, context) if node.kind == "seq" else (self.item.parse(node, context),)
 
 
 class Chain(Value[PEM]):
@@ -160,9 +155,9 @@ class Chain(Value[PEM]):
         self._many = OneOrMany(Certificates(any_algorithm=any_algorithm), min_items=1)
 
     def parse(self, node: Node, context: ParseContext) -> PEM:
+        if node.kind != "seq":
+            return self._many.item.parse(node, context)
         parts = self._many.parse(node, context)
-        if len(parts) == 1:
-            return parts[0]
         return PEM(b"\n".join(part.data for part in parts), ", ".join(part.path for part in parts if part.path))
 
     def json_schema(self) -> dict[str, Any]:
