@@ -60,6 +60,8 @@ def default_of(key: Key) -> list[nodes.Node]:
     if key.secret:
         return [nodes.Text("secret")]
     value = key.value.dump(key.default)
+    if isinstance(value, dict) and key.value.schema_class() is not None:
+        return [nodes.Text("see below")]
     if value in ((), [], {}, ""):
         return [nodes.Text("empty")]
     written = value if isinstance(value, str) else json.dumps(value)

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
 import tokenize
@@ -265,27 +267,28 @@ class HouseRuleTests(SynchronousTestCase):
 class PackagingTests(TestCase):
     """What users install."""
 
-    def built(self, kind: str) -> list[str]:
-        """The file names inside a freshly built C{kind}: wheel or sdist."""
-        with tempfile.TemporaryDirectory() as scratch:
-            # A copy, so that no build leftovers of this tree are packed, and two builds at once do not meet.
-            source, out = Path(scratch, "source"), Path(scratch, "out")
-            source.mkdir()
-            excludes = [f"--exclude={pattern}" for pattern in LEFTOVERS]
-            kept = subprocess.run(["tar", "-c", *excludes, *PACKED], cwd=ROOT, check=True, capture_output=True)
-            subprocess.run(["tar", "-x"], cwd=source, input=kept.stdout, check=True)
-            environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-            built = subprocess.run(
-                [sys.executable, "-m", "build", "--no-isolation", f"--{kind}", "--outdir", str(out), str(source)],
-                cwd=scratch,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=120,
-                check=False,
-            )
-            self.assertEqual(built.returncode, 0, built.stdout + built.stderr)
-            return self.listing(next(out.iterdir()))
+    def build(self, kind: str) -> Path:
+        """A freshly built C{kind}, wheel or sdist, gone after the test."""
+        scratch = tempfile.mkdtemp(prefix="g3build")
+        self.addCleanup(shutil.rmtree, scratch, ignore_errors=True)
+        # A copy, so that no build leftovers of this tree are packed, and two builds at once do not meet.
+        source, out = Path(scratch, "source"), Path(scratch, "out")
+        source.mkdir()
+        excludes = [f"--exclude={pattern}" for pattern in LEFTOVERS]
+        kept = subprocess.run(["tar", "-c", *excludes, *PACKED], cwd=ROOT, check=True, capture_output=True)
+        subprocess.run(["tar", "-x"], cwd=source, input=kept.stdout, check=True)
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        built = subprocess.run(
+            [sys.executable, "-m", "build", "--no-isolation", f"--{kind}", "--outdir", str(out), str(source)],
+            cwd=scratch,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        self.assertEqual(built.returncode, 0, built.stdout + built.stderr)
+        return next(out.iterdir())
 
     @staticmethod
     def listing(archive: Path) -> list[str]:
@@ -304,14 +307,33 @@ class PackagingTests(TestCase):
 
     def test_the_wheel_has_our_plugins_and_nothing_of_twisted(self) -> None:
         """An install adds our plugin files beside Twisted's and replaces none of Twisted's; an uninstall leaves Twisted whole."""
-        names = self.built("wheel")
+        names = self.listing(self.build("wheel"))
         self.check_twisted(names)
         self.assertIn("g3/py.typed", names)
         self.assertEqual([name for name in names if name.split("/")[0] not in {"g3", "twisted"} and ".dist-info/" not in name], [])
 
     def test_the_sdist_has_our_plugins_the_tests_and_nothing_of_twisted(self) -> None:
         """From the source package everything can be built and tested again."""
-        names = self.built("sdist")
+        names = self.listing(self.build("sdist"))
         self.check_twisted(names)
         for needed in (*METADATA, "tests/unit/test_floors.py", "tools/run_tests.py", "examples/quickstart.yaml", "docs/conf.py"):
             self.assertIn(needed, names)
+
+    def test_the_wheel_alone_is_enough(self) -> None:
+        """Installed where no source tree is on the path, twistd knows the command and the command knows its types."""
+        wheel = self.build("wheel")
+        target = wheel.parent / "installed"
+        options = ["-q", "--no-deps", "--no-index", "--disable-pip-version-check", "--target", str(target)]
+        subprocess.run([sys.executable, "-m", "pip", "install", *options, str(wheel)], check=True, capture_output=True)
+        # The base interpreter with our packages as plain folders: files like that of an editable install are not read there.
+        python = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
+        ran = subprocess.run(
+            [str(python), "-c", "from twisted.scripts.twistd import run; run()", "g3proxy", "--list-types"],
+            cwd=wheel.parent,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{target}{os.pathsep}{sysconfig.get_path('purelib')}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
+        self.assertIn("direct_fixed", ran.stdout)
