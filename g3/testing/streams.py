@@ -245,6 +245,8 @@ class MemoryStream:
                 self._outbox[0] = data[room:]
                 break
             other._inbox.append(self._outbox.pop(0))
+            if not data:
+                self.clock.callLater(0, self._tell_write_closed)
         other._wake()
 
     def _wake(self) -> None:
@@ -260,11 +262,11 @@ class MemoryStream:
         while not self.disconnected and self.protocol is not None and not self._paused and (self._unread or self._inbox):
             self._deliver_one()
         other = self._other
-        if other is not None and other._outbox:
-            other._flow()
+        if other is not None:
+            if other._outbox:
+                other._flow()
             other._refill()
-        elif other is not None:
-            other._refill()
+            other._finish()
         self._finish()
 
     def _deliver_one(self) -> None:
@@ -286,6 +288,10 @@ class MemoryStream:
             cast("Any", self.protocol).readConnectionLost()
         else:
             self.loseConnection()
+
+    def _tell_write_closed(self) -> None:
+        if not self.disconnecting and not self.disconnected and IHalfCloseableProtocol.providedBy(self.protocol):
+            cast("Any", self.protocol).writeConnectionLost()
 
     def _refill(self) -> None:
         """Our writes left us: the producer may go on."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 #: The most application bytes a TLS record carries (RFC 8446 section 5.1).
 RECORD: Final = 16384
 _IOV: Final = 64
+#: Reads at close, at most.
+_DISCARDS: Final = 8
 #: Where struct tcp_info (linux/tcp.h) has bytes_received, bytes_sent, bytes_retrans.
 _TCP_INFO_FIELDS: Final = (128, 200, 208)
 _TCP_INFO_SIZE: Final = 216
@@ -293,6 +295,15 @@ class TLSStream(Stream):
         else:
             super()._finish_closing()
 
+    def _discard_input(self) -> None:
+        """Session tickets nobody has read yet would make the kernel reset the connection at close, and drop what it has still to send."""
+        try:
+            for _ in range(_DISCARDS):
+                if not self.socket.recv(RECORD):  # type: ignore[union-attr]
+                    break
+        except OSError:  # nothing is there, or nobody
+            pass
+
     def _notify(self) -> bool:
         """Send close_notify; False while the socket has no room for it."""
         if self._notified or self.write_failed:
@@ -307,6 +318,8 @@ class TLSStream(Stream):
         return True
 
     def _close(self, reason: Failure) -> None:
+        if self._notified:
+            self._discard_input()
         super()._close(reason)
         self._tls = None
         self._held = None
