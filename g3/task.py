@@ -118,13 +118,21 @@ class ConnectNotes:
 
 
 @dataclass(slots=True, frozen=True)
+class PathUpstream:
+    """A next proxy that a path selection names. C{resolve_sticky_key} picks among its addresses, always the same one; "" = any."""
+
+    addr: Upstream
+    resolve_sticky_key: str = ""
+
+
+@dataclass(slots=True, frozen=True)
 class PathSelection:
     """What picks among an escaper's ways out: request level number id, per-escaper string ids and values."""
 
     number: int | None = None
     ids: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
-    upstreams: Mapping[str, Any] = field(default_factory=dict)
+    upstreams: Mapping[str, PathUpstream] = field(default_factory=dict)
 
 
 class Task:

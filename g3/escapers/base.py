@@ -11,6 +11,7 @@ from zope.interface import implementer
 from g3.errors import (
     ConnectError,
     ConnectFailed,
+    ProxyProtocolWriteFailed,
     ResolveError,
     ResolveFailed,
     TimeoutByRule,
@@ -28,6 +29,7 @@ from g3.net.options import Pick
 from g3.net.tls.errors import TLSHandshakeFailed, TLSHandshakeTimeout
 from g3.net.tls.handshake import connect as tls_connect
 from g3.net.transport import Stream
+from g3.proto.proxyproto import encode
 from g3.task import parse_ip
 from g3.tree.node import Node
 
@@ -109,6 +111,21 @@ def limit_speed(stream: Any, speed: StreamSpeed) -> None:
     if speed.shift:
         stream.set_write_limit((StreamLimiter(speed.shift, speed.upload),))
         stream.set_read_limit((StreamLimiter(speed.shift, speed.download),))
+
+
+def introduce(stream: Stream, task: Task, version: int) -> None:
+    """Tell the upstream who the client is, with a PROXY protocol header, before anything else is sent.
+
+    @raise ProxyProtocolEncodeError: the client's addresses do not fit; ProxyProtocolWriteFailed. The stream is closed.
+    """
+    try:
+        stream.write(encode(version, task.client.client, task.client.server))
+    except BaseException:
+        stream.abortConnection()
+        raise
+    if stream.write_failed:
+        stream.abortConnection()
+        raise ProxyProtocolWriteFailed
 
 
 def _ask(resolver: Any, name: str, family: int) -> Any:

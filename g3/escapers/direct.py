@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
 
-from g3.errors import ForbiddenAddressFamily, ForbiddenRemoteAddress, ProxyProtocolWriteFailed
-from g3.escapers.base import Dial, Escaper, limit_speed
+from g3.errors import ForbiddenAddressFamily, ForbiddenRemoteAddress
+from g3.escapers.base import Dial, Escaper, introduce, limit_speed
 from g3.escapers.capability import DIRECT, HTTPForwardConnection
 from g3.interfaces import IHTTPForward, ITCPConnect, ITLSConnect
 from g3.logs.escape import HTTP_FORWARD, TCP_STREAM
-from g3.proto.proxyproto import encode
 
 if TYPE_CHECKING:
     from g3.net.connect import Binding
@@ -104,7 +103,7 @@ class DirectEscaper(Escaper):
             stream = await dial.to_name(first, second, strategy, config.happy_eyeballs)
         task.connect.chained_target, task.connect.chained_outgoing = task.connect.peer, task.connect.local
         if config.use_proxy_protocol is not None:
-            _introduce(stream, task, config.use_proxy_protocol)
+            introduce(stream, task, config.use_proxy_protocol)
         return stream
 
 
@@ -128,18 +127,3 @@ class _DirectDial(Dial):
             self.keepalive = self.keepalive.adjusted(egress.tcp_remote_keepalive)
         if egress.tcp_remote_misc_opts is not None and self.misc is not None:
             self.misc = self.misc.adjusted(egress.tcp_remote_misc_opts)
-
-
-def _introduce(stream: Stream, task: Task, version: int) -> None:
-    """Tell the upstream who the client is, before anything else is sent.
-
-    @raise ProxyProtocolEncodeError: the client's addresses do not fit; ProxyProtocolWriteFailed. The stream is closed.
-    """
-    try:
-        stream.write(encode(version, task.client.client, task.client.server))
-    except BaseException:
-        stream.abortConnection()
-        raise
-    if stream.write_failed:
-        stream.abortConnection()
-        raise ProxyProtocolWriteFailed

@@ -35,10 +35,15 @@ class Traffic:
         """Connections now open."""
         return len(self._live)
 
-    def follow(self, stream: Any) -> None:
-        """Count what C{stream} (on a socket of its own) has moved and will move."""
-        self._live[stream] = _NOTHING
+    def follow(self, stream: Any, counted: tuple[int, int] = _NOTHING) -> None:
+        """Count what C{stream} (on a socket of its own) has moved and will move, but for the C{counted} bytes (in, out)."""
+        self._live[stream] = counted
         stream.on_close = self._closed
+
+    def release(self, stream: Any) -> None:
+        """Count what C{stream} has moved, and follow it no longer: it is about to give up its socket."""
+        stream.on_close = None
+        self._closed(stream)
 
     def _closed(self, stream: Any) -> None:
         self._count(stream, self._live.pop(stream, _NOTHING))
