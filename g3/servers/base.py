@@ -68,6 +68,7 @@ class ListeningServer(Node):
         self.connections: set[Connection] = set()
         self._claim: Claim | None = None
         self._tls: Any = None
+        self._tasks = 0
         self._drained: Deferred[None] | None = None
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = context.reactor
@@ -101,15 +102,16 @@ class ListeningServer(Node):
         if self._claim is not None:
             self._claim.release()
             self.listen_stats.instances -= 1
-        if not self.connections:
+        if not self._tasks:
+            self._ended(None)
             return None
         self._drained = Deferred()
-        for connection in list(self.connections):
-            self.went_offline(connection)
-        return self._drained
+        return self._drained.addCallback(self._ended)
 
-    def went_offline(self, connection: Any) -> None:
-        """The server takes no new work; C{connection} is still there."""
+    def _ended(self, _: object) -> None:
+        """The last task has ended."""
+        self.context.metrics.remove(self.stats)
+        self.context.metrics.remove(self.listen_stats)
 
     def force_quit(self) -> None:
         for connection in list(self.connections):
@@ -131,12 +133,16 @@ class ListeningServer(Node):
             sock.close()
             return
         stream = Stream(self.context.reactor, sock, local=local, peer=peer, read_size=self.config.tcp_copy_buffer_size)
+        self._secure(stream, info)
+
+    def _secure(self, stream: Any, info: ClientInfo) -> None:
+        """Speak TLS first where that is configured."""
         if self._tls is None:
             self._begin(stream, info)
         else:
             Deferred.fromCoroutine(self._accept_tls(stream, info))
 
-    async def _accept_tls(self, stream: Stream, info: ClientInfo) -> None:
+    async def _accept_tls(self, stream: Any, info: ClientInfo) -> None:
         try:
             secure = await tls_accept(stream, self._tls)
         except TLSHandshakeTimeout:
@@ -163,7 +169,7 @@ class ListeningServer(Node):
         if self.denied(client):
             stream.abortConnection()
         else:
-            self._begin(stream, client)
+            self._secure(stream, client)
 
     def _begin(self, stream: Any, info: ClientInfo) -> None:
         self.stats.total_connections += 1
@@ -187,12 +193,22 @@ class ListeningServer(Node):
             return
         self.connections.discard(connection)
         self._count(connection)
-        if not self.connections:
-            if self._ticking.running:
-                self._ticking.stop()
-            if self._drained is not None:
-                drained, self._drained = self._drained, None
-                drained.callback(None)
+        if not self.connections and self._ticking.running:
+            self._ticking.stop()
+
+    def task_started(self) -> None:
+        """Count a task; it counts as alive until L{task_ended}."""
+        self._tasks += 1
+        self.stats.total_tasks += 1
+        self.stats.alive_tasks += 1
+
+    def task_ended(self) -> None:
+        """The last one ends a server that was stopped."""
+        self._tasks -= 1
+        self.stats.alive_tasks -= 1
+        if self._drained is not None and not self._tasks:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
 
     def _tick(self) -> None:
         now = self.clock()

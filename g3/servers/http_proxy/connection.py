@@ -85,8 +85,6 @@ class ClientConnection:
                 data = self.buffer + data
                 self.buffer = b""
             self._read_request(data, scanned)
-            if self.buffer and self.exchange is None:
-                self._go_on()
         elif exchange.wants_body:
             exchange.body_received(data)
         else:
@@ -256,7 +254,8 @@ class ClientConnection:
         self.buffer = b""
         self._lingering = LINGER_BYTES
         self.deadline = self.server.clock() + LINGER_SECONDS
-        self.resume()
+        self._paused = False
+        self.stream.resumeProducing()
         self.stream.loseWriteConnection()
 
     def _linger(self, size: int) -> None:

@@ -40,8 +40,7 @@ class Exchange:
         self.wants_body = False
         self.ended = False
         self.marks = Marks(self) if server.task_log is not None else None
-        server.stats.total_tasks += 1
-        server.stats.alive_tasks += 1
+        server.task_started()
 
     def start(self) -> None:
         """Begin; called once, after the client connection knows its exchange."""
@@ -111,8 +110,8 @@ class Exchange:
     def end(self, error: TaskError, closes: bool) -> None:
         """The final reason is known: count, log, and give the client connection back."""
         self.ended = True
-        self.client.server.stats.alive_tasks -= 1
         self.task.stage = Stage.FINISHED if error.reason == "Finished" else self.task.stage
         if self.marks is not None:
             self.record(TaskEvent.FINISHED, error)
         self.client.exchange_ended(closes or (error.http_status == CLOSE and error.reason != "Finished"))
+        self.client.server.task_ended()

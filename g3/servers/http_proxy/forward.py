@@ -38,7 +38,7 @@ from g3.servers.http_proxy.exchange import NEVER, Exchange
 from g3.servers.http_proxy.headers import response_lines
 from g3.servers.http_proxy.tasklog import log_forward
 from g3.servers.http_proxy.upstream import Key, UpstreamConnection
-from g3.task import Stage
+from g3.task import ConnectNotes, Stage
 
 if TYPE_CHECKING:
     from g3.proto.http1.request import Request
@@ -68,6 +68,7 @@ class Forward(Exchange):
         "_pipe",
         "_request_body",
         "_response_body",
+        "_retried",
         "_seen",
         "_streamed",
         "https",
@@ -93,7 +94,7 @@ class Forward(Exchange):
         self._request_body: Any = request_reader(request, client.server.config.body_line_max_length)
         self._response_body: Any = None
         self._head = self._first = self._partial = b""
-        self._streamed = False
+        self._streamed = self._retried = False
         self._pipe: Pipe | None = None
         self._seen = -1
         self._idle_count = 0
@@ -112,7 +113,11 @@ class Forward(Exchange):
             return
         if server.config.flush_task_log_on_created:
             self.note(TaskEvent.CREATED)
-        picked = final_escaper(server.escaper, self.task)
+        self._choose()
+
+    def _choose(self) -> None:
+        """Follow the routes, then go."""
+        picked = final_escaper(self.client.server.escaper, self.task)
         if isinstance(picked, Deferred):
             self._connecting = Deferred.fromCoroutine(self._route(picked))
         else:
@@ -144,7 +149,7 @@ class Forward(Exchange):
         scheme = self.target.scheme
         self.https = scheme == "https" and not capability.http_capability.forward_https
         key = (id(escaper), self.task.upstream, self.https)
-        kept = self.client.take_kept(key)
+        kept = None if self._retried else self.client.take_kept(key)
         if kept is not None and (not self.wants_body or kept.alive()):
             self.reused = True
             self._send(kept)
@@ -371,16 +376,19 @@ class Forward(Exchange):
         self.times[3] = self.client.server.clock()
         if not clean and self.response is not None:
             self.response.keep_alive = False
-        if self.wants_body:
-            return  # the client may still be sending; both end when it is done
+        if self.wants_body and self.response is not None and self.response.keep_alive:
+            return  # the client is still sending to an origin that goes on reading
         self._finish()
 
     def _finish(self) -> None:
         upstream, response = self.upstream, self.response
         self.upstream = None
+        if self.wants_body:
+            self.request.keep_alive = False
+            self._stop_pipe()
         if upstream is not None:
             upstream.exchange = None
-            if response is not None and response.keep_alive and not upstream.lost:
+            if response is not None and response.keep_alive and not upstream.lost and not self.wants_body:
                 self.client.keep(upstream, not self.request.keep_alive)
             else:
                 upstream.discard()
@@ -390,23 +398,27 @@ class Forward(Exchange):
         """The upstream closed its sending side."""
         if self.response is None:
             self._broken(ClosedByUpstream())
+        elif self._response_body.done:
+            self._finish()
         elif self.response.body == UNTIL_CLOSE:
             self._response_body.done = True
             self._response_done(True)
-        elif not self._response_body.done:
+        else:
             self.fail(ClosedByUpstream("closed by upstream in the middle of its response"))
 
     def upstream_lost(self) -> None:
         """The upstream connection broke."""
-        if self.response is not None:
-            self.fail(UpstreamReadFailed())
-        else:
+        if self.response is None:
             self._broken(UpstreamReadFailed())
+        elif self._response_body.done:
+            self._finish()
+        else:
+            self.fail(UpstreamReadFailed())
 
     def _broken(self, error: TaskError) -> None:
         """No response will come on this connection: try once more if it was an old one that had said nothing."""
         upstream = self.upstream
-        if upstream is None or not self.reused or self._streamed or self._partial or self._pipe is not None:
+        if upstream is None or not self.reused or self._retried or self._streamed or self._partial or self._pipe is not None:
             self.fail(error)
             return
         if self.marks is not None:
@@ -414,12 +426,9 @@ class Forward(Exchange):
         self.upstream = None
         upstream.exchange = None
         upstream.discard()
-        self.task.connect = type(upstream.notes)()
-        picked = final_escaper(self.client.server.escaper, self.task)
-        if isinstance(picked, Deferred):
-            self._connecting = Deferred.fromCoroutine(self._route(picked))
-        else:
-            self._connect(picked, upstream.key)
+        self.task.connect = ConnectNotes()
+        self._retried = True
+        self._choose()
 
     # -- ends
 
@@ -427,13 +436,16 @@ class Forward(Exchange):
         if self._connecting is not None:
             connecting, self._connecting = self._connecting, None
             connecting.cancel()
-        if self._pipe is not None:
-            pipe, self._pipe = self._pipe, None
-            pipe.stop()
+        self._stop_pipe()
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
             release(upstream.stream)
             upstream.discard()
+
+    def _stop_pipe(self) -> None:
+        if self._pipe is not None:
+            pipe, self._pipe = self._pipe, None
+            pipe.stop()
 
     def answer(self, error: TaskError, closes: bool) -> None:
         """Before the response head an error page; after it the connection is cut, so that nobody takes it for a clean end."""
