@@ -90,6 +90,7 @@ class ProxyDaemon(MultiService):
         raise_descriptor_limit()
         warn_of_open_servers(self._main)
         self._build()
+        self._install_signals()
         try:
             make_directory(self.settings.control_dir)
             self._open_control(unique_name(self.settings.group, os.getpid()), replace=False)
@@ -102,6 +103,7 @@ class ProxyDaemon(MultiService):
     def startService(self) -> None:
         """Serve, as soon as all nodes are prepared."""
         super().startService()  # type: ignore[no-untyped-call]
+        # Again: the reactor has put its own in their place by then.
         self.reactor.callWhenRunning(self._install_signals)
         if self._waiting is None:
             self._begin()

@@ -212,10 +212,7 @@ class Root(MultiService):
     def put(self, kind: str, node: Any) -> None:
         """C{node} runs."""
         self._kinds[kind].enter(node)
-        for source in metric_sources(node):
-            self.context.metrics.add(source)
-            if hasattr(source, "online"):
-                source.online = True
+        set_online(node, online=True)
 
     def take(self, kind: str, node: Any) -> None:
         """C{node} runs no more."""
@@ -223,10 +220,9 @@ class Root(MultiService):
 
     def retire(self, kind: str, node: Any) -> None:
         """Stop C{node}; it is kept until its last task ended."""
-        used = self._used_sources()
-        for source in metric_sources(node):
-            if id(source) not in used and hasattr(source, "online"):
-                source.online = False
+        successor = self.nodes(kind).get(node.name)
+        if getattr(successor, "stats", None) is not getattr(node, "stats", None):
+            set_online(node, online=False)
         self._draining.append((kind, node))
         maybeDeferred(node.stopService).addErrback(lambda failure: log.failure("stopping {node} failed", failure, node=node)).addBoth(
             lambda _: self._retired(kind, node)
@@ -234,10 +230,6 @@ class Root(MultiService):
 
     def _retired(self, kind: str, node: Any) -> None:
         self._draining.remove((kind, node))
-        used = self._used_sources()
-        for source in metric_sources(node):
-            if id(source) not in used:
-                self.context.metrics.remove(source)
         self.context.lasting.prune((of, each.name, each.config.type_word) for of, each in self._everyone())
         if not self._draining:
             waiting, self._waiting = self._waiting, []
@@ -247,11 +239,6 @@ class Root(MultiService):
     def _everyone(self) -> Iterable[tuple[str, Any]]:
         yield from ((kind, node) for kind in KIND_ORDER for node in self.nodes(kind).values())
         yield from self._draining
-
-    def _used_sources(self) -> set[int]:
-        draining = (node for _, node in self._draining)
-        running = (node for kind in KIND_ORDER for node in self.nodes(kind).values())
-        return {id(source) for nodes in (running, draining) for node in nodes for source in metric_sources(node)}
 
     def _stand_in(self, kind: str, name: str) -> Any:
         cls = self.components.load(kind, STAND_INS[kind])
@@ -299,10 +286,11 @@ def _wanted(configuration: IConfiguration) -> dict[str, Sequence[Any]]:
     return {kind: configuration.configs(kind) for kind in KIND_ORDER}
 
 
-def metric_sources(node: Any) -> list[Any]:
-    """What a node has to export: those of its C{stats} and C{listen_stats} that are IMetricSources."""
-    candidates = (getattr(node, "stats", None), getattr(node, "listen_stats", None))
-    return [source for source in candidates if hasattr(source, "samples")]
+def set_online(node: Any, *, online: bool) -> None:
+    """The statistics of a server say whether one of its name takes clients; they are its successor's too."""
+    for stats in (getattr(node, "stats", None), getattr(node, "listen_stats", None)):
+        if stats is not None and hasattr(stats, "online"):
+            stats.online = online
 
 
 def _force_quit(nodes: list[Any]) -> int:
