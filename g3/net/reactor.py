@@ -31,7 +31,8 @@ class G3Reactor(EPollReactor):
 
     def __init__(self) -> None:
         self._soon: list[tuple[Callable[..., object], tuple[object, ...]]] = []
-        self._hangups: dict[int, Any] = {}
+        #: Descriptors watched for a hang-up, and what is still to be seen: EPOLLRDHUP, or 0 after it was.
+        self._hangups: dict[int, int] = {}
         #: Descriptors unregistered since the last poll.
         self._dropped: set[int] = set()
         super().__init__()  # type: ignore[no-untyped-call]
@@ -70,7 +71,7 @@ class G3Reactor(EPollReactor):
         if fd in self._reads:
             self._poller.modify(fd, EPOLLIN | EPOLLOUT)
         elif fd in self._hangups:
-            self._poller.modify(fd, EPOLLOUT | EPOLLRDHUP)
+            self._poller.modify(fd, EPOLLOUT | self._hangups[fd])
         else:
             try:
                 self._poller.register(fd, EPOLLOUT)
@@ -100,7 +101,7 @@ class G3Reactor(EPollReactor):
         if fd in self._reads:
             self._poller.modify(fd, EPOLLIN)
         elif fd in self._hangups:
-            self._poller.modify(fd, EPOLLRDHUP)
+            self._poller.modify(fd, self._hangups[fd])
         else:
             self._drop(fd)
 
@@ -120,12 +121,12 @@ class G3Reactor(EPollReactor):
         else:
             self._poller.register(fd, EPOLLRDHUP)
             self._selectables[fd] = selectable
-        self._hangups[fd] = selectable
+        self._hangups[fd] = EPOLLRDHUP
 
     def removeHangup(self, selectable: Any) -> None:
         """End the watch; nothing happens when there is none."""
         fd = selectable.fileno()
-        if self._hangups.get(fd) is not selectable:
+        if fd not in self._hangups or self._selectables.get(fd) is not selectable:
             return
         del self._hangups[fd]
         if fd in self._writes:
@@ -135,7 +136,7 @@ class G3Reactor(EPollReactor):
 
     def removeAll(self) -> list[Any]:
         """Take everything off, watched ones too."""
-        watched = list(self._hangups.values())
+        watched = [self._selectables[fd] for fd in self._hangups]
         for selectable in watched:
             self.removeHangup(selectable)
         others: list[Any] = super().removeAll()  # type: ignore[no-untyped-call]
@@ -191,9 +192,11 @@ class G3Reactor(EPollReactor):
                 self.removeWriter(selectable)
                 selectable.hangup(True)
                 return
-            # seen once: from now on only the end of everything, or a level-triggered poll would never sleep
-            self._poller.modify(fd, EPOLLOUT if fd in self._writes else 0)
-            selectable.hangup(False)
+            if event & EPOLLRDHUP:
+                # seen once: from now on only the end of everything, or a level-triggered poll would never sleep
+                self._hangups[fd] = 0
+                self._poller.modify(fd, EPOLLOUT if fd in self._writes else 0)
+                selectable.hangup(False)
             if event & EPOLLOUT and fd in self._writes:
                 selectable.doWrite()
         except BaseException as error:

@@ -175,11 +175,11 @@ class Pipe:
 
     def resumeProducing(self) -> None:
         """Nothing is queued any more."""
-        if self._done or self.sink.queued or self._in_pipe or self.source.protocol is not self:
+        if self._done or self.sink.queued or self._in_pipe:
             return
         if self._draining:
             self._finish(End.EOF)
-        else:
+        elif self.source.protocol is self:  # else not started yet
             self.source.resumeProducing()
 
     def pauseProducing(self) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SIZE = 1024
-RELAYS = 64
+RELAYS = int(os.environ.get("RELAYS", "64"))
 SECONDS = 4.0
 
 

@@ -22,6 +22,14 @@ class StreamLimiterTests(SynchronousTestCase):
         self.assertEqual((limiter.allowance(6.0), round(limiter.delay(6.0), 6)), (0, 0.024))
         self.assertEqual(limiter.allowance(6.024001), 1000)
 
+    def test_windows_keep_their_beat(self) -> None:
+        """A pause gives no second start: the window asked for in its middle ends where it would have."""
+        limiter = StreamLimiter(10, 1000)
+        limiter.allowance(0.0)
+        limiter.allowance(1.5)
+        limiter.spend(1000)
+        self.assertEqual((limiter.allowance(2.0), limiter.allowance(2.05)), (0, 1000))
+
     def test_size_0_waits_for_ever(self) -> None:
         """Nothing passes at any time."""
         limiter = StreamLimiter(4, 0)

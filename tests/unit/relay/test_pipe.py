@@ -167,13 +167,27 @@ class _PipeTests(ReactorTestCase):
     def block(self, pipe: Pipe, feeder: socket.socket) -> int:
         """Feed until the sink is full and the source stands still; bytes fed."""
         total = idle = 0
-        while idle < 20:
+        while idle < 20:  # in a row: kernel buffers grow while they are used
             try:
                 total += feeder.send(BLOCK)
+                idle = 0
             except BlockingIOError:
                 idle += 1
             self.turn()
         return total
+
+    def test_an_end_that_comes_while_bytes_are_queued_waits_for_them(self) -> None:
+        """A source that tells its end although it is paused: EOF when all is flushed, even if the source breaks meanwhile."""
+        pipe, feeder, getter = self.make(splice_after=None)
+        self.block(pipe, feeder)
+        self.assertGreater(pipe.sink.queued, 0)
+        pipe.readConnectionLost()
+        pipe.source.abortConnection()
+        self.settle()
+        self.assertEqual(self.ends, [])
+        moved, got = pipe.moved, bytearray()
+        self.spin(lambda: self.ends or got.extend(receive_all(getter)))
+        self.assertEqual((self.ends, pipe.sink.bytes_out), ([(pipe, End.EOF)], moved))
 
     def test_a_broken_sink_is_told(self) -> None:
         """End.SINK_LOST, in both modes, blocked or not; the source is paused and whole."""
