@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from g3.config.schema import config_class, key
 from g3.config.values.limit import StreamSpeedValue
@@ -123,15 +124,11 @@ class NextProxyEscaper(Escaper):
     async def _sticky_address(self, name: str, sticky: str) -> str:
         """The address of C{name} that C{sticky} always leads to while the addresses stay the same."""
         error = ResolveError("EmptyResult")
-        for answer in self._addresses(name):
-            try:
-                found = await answer if isinstance(answer, Deferred) else answer
-                if isinstance(found, ResolveError):
-                    raise found
-            except ResolveError as failed:
-                error = failed
-                continue
-            if found:
+        for answer in [_settled(answer) for answer in self._addresses(name)]:
+            found = await answer if isinstance(answer, Deferred) else answer
+            if isinstance(found, ResolveError):
+                error = found
+            elif found:
                 nodes: list[Weighted[str]] = [Weighted(ip) for ip in sorted(found, key=lambda ip: ip_address(ip).packed)]
                 return Selector(nodes, PickPolicy.JUMP_HASH).pick(sticky.encode())
         raise ResolveFailed(error)
@@ -151,6 +148,21 @@ class NextProxyEscaper(Escaper):
             self.traffic.follow(secure)
             limit_speed(secure, self.config.tcp_sock_speed_limit)
         return secure
+
+
+def _settled(answer: Any) -> Any:
+    """A resolver's answer as it is, or a Deferred of our own of its addresses or its ResolveError: cancelling it takes nothing from others who
+    wait for the same answer, and nobody has to hear of its error."""
+    if not isinstance(answer, Deferred):
+        return answer
+    own: Deferred[Any] = Deferred()
+
+    def settle(result: Any) -> None:
+        if not own.called:
+            own.callback(result.value if isinstance(result, Failure) and isinstance(result.value, ResolveError) else result)
+
+    answer.addBoth(settle)
+    return own
 
 
 class _ProxyDial(Dial):
