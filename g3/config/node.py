@@ -31,12 +31,22 @@ class NodeConfig:
 
     name: str = key(NodeName(), doc="Unique among the nodes of its kind.")
 
+    @property
+    def log_type(self) -> str:
+        """What the logs call the type: upstream has CamelCase there."""
+        return "".join(word.capitalize() for word in self.type_word.split("_"))
+
 
 @config_class
 class ResolverConfig(NodeConfig):
     """Answers names."""
 
     kind: ClassVar[str] = "resolver"
+
+    @property
+    def log_type(self) -> str:
+        """What the logs call the type: the word with hyphens, as upstream."""
+        return self.type_word.replace("_", "-")
 
 
 @config_class

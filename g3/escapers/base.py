@@ -63,9 +63,7 @@ class Escaper(Node):
     def start(self) -> None:
         self.stats.set_extra_tags(dict(self.config.extra_metrics_tags))
         if self.context.logs is not None:
-            # Upstream writes its own name of the type: DirectFixed.
-            log_type = "".join(part.capitalize() for part in self.type_word.split("_"))
-            self.logger = self.context.logs.logger("escape", self.name, log_type, shared=self.config.shared_logger)
+            self.logger = self.context.logs.logger("escape", self.name, self.config.log_type, shared=self.config.shared_logger)
         if self.context.metrics is not None:
             self.context.metrics.add(self.traffic)
 

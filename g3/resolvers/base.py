@@ -113,14 +113,9 @@ class CachingResolver(Node):
         self._driver = self.make_driver()
         self.stats.refresh = self._measure
         if self.context.logs is not None:
-            self._logger = self.context.logs.logger("resolve", self.name, self.log_type)
+            self._logger = self.context.logs.logger("resolve", self.name, self.config.log_type)
         if self.context.metrics is not None:
             self.context.metrics.add(self.stats)
-
-    @property
-    def log_type(self) -> str:
-        """The log's C{resolver_type}."""
-        return self.type_word.replace("_", "-")
 
     def _measure(self) -> None:
         for cache in self._caches.values():

@@ -38,7 +38,7 @@ class HTTPProxyServer(ListeningServer):
         self.keepalive: UpstreamKeepalive = config.http_forward_upstream_keepalive
         self.shared_pool = SharedPool() if self.keepalive.shared else None
         self.custom_headers = config.server_id is not None or config.echo_chained_info
-        self.task_log = context.logs.logger("task", config.name, self.type_word, shared=config.shared_logger)
+        self.task_log = context.logs.logger("task", config.name, config.log_type, shared=config.shared_logger)
         self.idle = IdleWatch(context.timers, config.idle_interval)
         self._next_idle = self.clock() + config.idle_interval
         self._next_log = self.clock() + (config.task_log_flush_interval or 0)
