@@ -1,86 +1,98 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Squid as the next proxy behind the escaper proxy_http, and a route that chooses between it and the direct way."""
+"""proxy_http with a real squid as the next proxy and an origin that keeps what it was sent."""
 
 from __future__ import annotations
 
-from tests.functional.peers import start_dnsmasq, start_httpbin, start_squid
-from tests.functional.stage import StageTestCase
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
 
-NEXT_PORT = 3129
-PROXY = "http://127.0.0.1:3128"
-CONFIG = f"""
-resolver:
-  - name: default
-    type: c_ares
-    server: 127.0.0.1
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
 
-escaper:
-  - name: direct
-    type: direct_fixed
-    resolver: default
-    egress_network_filter:
-      default: allow
-      allow: 127.0.0.1
-  - name: next
-    type: proxy_http
-    resolver: default
-    proxy_addr: 127.0.0.1:{NEXT_PORT}
-    proxy_username: user
-    proxy_password: pass
-  - name: either
-    type: route_select
-    next_pick_policy: round_robin
-    next_nodes:
-      - direct
-      - next
+from g3.errors import NegotiationRejected
+from g3.escapers.proxy_http import ProxyHTTPConfig, ProxyHTTPEscaper
+from g3.net.timers import TimerWheel
+from g3.pick import Weighted
+from g3.task import ClientInfo, Task, Upstream
+from g3.testing.streams import Recorder
+from g3.tree.node import NodeContext
+from g3.tree.slots import Slots
+from tests.functional.peers import RecordingOrigin, start_squid
+from tests.functional.processes import free_port
 
-server:
-  - name: through
-    type: http_proxy
-    listen: 127.0.0.1:3128
-    escaper: next
-  - name: routed
-    type: http_proxy
-    listen: 127.0.0.1:3130
-    escaper: either
-"""
+CLIENT = ("192.0.2.7", 40000)
 
 
-class NextProxyTests(StageTestCase):
-    """The httpbin checks of upstream's cases, through two proxies."""
+class ThroughSquid(TestCase):
+    """Squid listens behind PROXY protocol on one port and without on the other, and knows one user."""
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.keep(start_dnsmasq(self.namespace, self.directory))
-        self.keep(start_httpbin(self.namespace, self.directory))
-        self.squid = start_squid(self.directory, NEXT_PORT, namespace=self.namespace)
-        self.keep(self.squid)
-        self.daemon = self.start_daemon(CONFIG, ports=(3128, 3130), namespace=self.namespace)
+    timeout = 60
 
-    def httpbin(self, client: str, *more: str, proxy: str = PROXY) -> None:
-        """All httpbin checks of a client pass."""
-        ran = self.python("tests.functional.httpbin_checks", "--client", client, "--site", "http://httpbin.local", "--proxy", proxy, *more)
-        if ran.returncode != 0:
-            raise self.daemon.fail(f"served {client} badly:\n{ran.stdout}\n")
+    async def setUp(self) -> None:
+        from twisted.internet import reactor
 
-    def test_forward(self) -> None:
-        """Requests go on in absolute form."""
-        self.httpbin("curl")
-        self.httpbin("requests")
-        self.assertIn("GET http://httpbin.local/get", self.squid.access_log())
+        self.reactor: Any = reactor
+        self.directory = Path(self.mktemp()).resolve()
+        self.directory.mkdir(parents=True)
+        self.origin = RecordingOrigin()
+        self.addCleanup(self.origin.close)
+        self.number, self.guarded = free_port(), free_port()
+        more = f"http_port 127.0.0.1:{self.guarded} require-proxy-header\nproxy_protocol_access allow all\nlogformat who %>a %rm %ru %>Hs\n"
+        # Squid writes as a user of its own.
+        self.logs = Path(tempfile.mkdtemp(prefix="g3who"))
+        self.logs.chmod(0o777)
+        self.addCleanup(shutil.rmtree, self.logs)
+        more += f"access_log stdio:{self.logs}/who.log who"
+        self.squid = await deferToThread(start_squid, self.directory, self.number, more)
+        self.addCleanup(self.squid.kill)
+        self.timers = TimerWheel(reactor, 0.02)
+        self.addCleanup(self.timers.stop)
 
-    def test_connect(self) -> None:
-        """A tunnel through a tunnel."""
-        self.httpbin("curl", "--tunnel")
-        self.assertIn("CONNECT httpbin.local:80", self.squid.access_log())
+    def escaper(self, port: int, **keys: Any) -> ProxyHTTPEscaper:
+        context = NodeContext(reactor=self.reactor, timers=self.timers)
+        context.slots = Slots(lambda _kind, name: f"stand-in for {name}")
+        return ProxyHTTPEscaper(ProxyHTTPConfig(name="next", proxy_addr=(Weighted(Upstream("127.0.0.1", port)),), **keys), context)
 
-    def test_route(self) -> None:
-        """Round robin over both ways: each is taken."""
-        self.httpbin("requests", proxy="http://127.0.0.1:3130")
-        seen = self.squid.access_log().count("http://httpbin.local/")
-        self.assertTrue(0 < seen < 7, self.squid.access_log())
+    def task(self, port: int) -> Task:
+        return Task("HttpConnect", "http_proxy", "test", ClientInfo(CLIENT, ("192.0.2.8", 3128), CLIENT), Upstream("127.0.0.1", port), 0.0)
 
-    def test_a_next_proxy_that_is_gone_is_told_apart(self) -> None:
-        """Refused by the next proxy's machine: 521."""
-        self.squid.kill()
-        self.assertEqual(self.status("-x", PROXY, "http://httpbin.local/get"), 521)
+    async def answered(self, stream: Any, request: bytes) -> bytes:
+        """What comes back for a request, once the origin's body is there."""
+        recorder = Recorder()
+        stream.start(recorder)
+        stream.write(request)
+        end = self.reactor.seconds() + 10
+        while b"\r\n\r\nok" not in recorder.data:
+            self.assertLess(self.reactor.seconds(), end, recorder.data)
+            await deferLater(self.reactor, 0.01)
+        stream.abortConnection()
+        await deferLater(self.reactor, 0.02)
+        return recorder.data
+
+    async def test_a_tunnel(self) -> None:
+        stream = await self.escaper(self.number).tcp_connect(self.task(self.origin.port))
+        answer = await self.answered(stream, b"GET /tunnelled HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertTrue(answer.startswith(b"HTTP/1.1 200 OK"))
+        self.assertEqual(self.origin.everything, b"GET /tunnelled HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertIn("CONNECT", self.squid.access_log())
+
+    async def test_a_request_in_absolute_form_behind_a_proxy_protocol_header(self) -> None:
+        for version in (1, 2):
+            task = self.task(self.origin.port)
+            connection = await self.escaper(self.guarded, use_proxy_protocol=version).http_forward(task)
+            self.assertTrue(connection.absolute_form)
+            request = f"GET http://{task.upstream}/v{version} HTTP/1.1\r\nHost: {task.upstream}\r\n\r\n".encode()
+            await self.answered(connection.stream, request)
+            self.assertIn(f"GET /v{version} HTTP/1.1\r\n".encode(), self.origin.everything)
+        self.assertEqual((self.logs / "who.log").read_text().count(CLIENT[0]), 2)
+
+    async def test_an_upstream_that_squid_cannot_reach(self) -> None:
+        try:
+            await self.escaper(self.number).tcp_connect(self.task(free_port()))
+        except NegotiationRejected as error:
+            self.assertIn("503", str(error))
+        else:
+            self.fail("squid should have said no")
