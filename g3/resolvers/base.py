@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
@@ -26,6 +27,8 @@ FAMILIES = (4, 6)
 #: RFC 1035 section 2.3.4, as text without the last dot.
 MAX_NAME = 253
 MAX_LABEL = 63
+#: What a name may consist of: that of host names, and what is seen in names of other things.
+_NAME = re.compile(r"[A-Za-z0-9._/*-]+")
 
 
 class Driver(Protocol):
@@ -50,7 +53,7 @@ def name_error(name: str) -> ResolveError | None:
     """What is wrong with a name that nobody should be asked for."""
     if not name:
         return ResolveError("EmptyDomain")
-    if len(name) > MAX_NAME + 1 or not name.isascii():
+    if len(name) > MAX_NAME + 1 or _NAME.fullmatch(name) is None:
         return ResolveError("DriverError", "BadName")
     labels = name.removesuffix(".").split(".")
     if len(name.removesuffix(".")) > MAX_NAME or not all(0 < len(label) <= MAX_LABEL for label in labels):

@@ -172,9 +172,10 @@ class Table:
 class _Doing:
     """One name that is being asked for, and who waits."""
 
-    __slots__ = ("asked", "timeout", "waiters")
+    __slots__ = ("answer", "asked", "timeout", "waiters")
 
     def __init__(self) -> None:
+        self.answer: Record | None = None
         self.asked: Deferred[Record] | None = None
         self.timeout: Any = None
         self.waiters: dict[Deferred[Found], None] = {}
@@ -264,7 +265,7 @@ class Cache:
         doing.timeout = self._clock.callLater(self.timeout, self._timed_out, name, doing)
         asked.addCallbacks(self._answered, self._broken, callbackArgs=(name, doing), errbackArgs=(name, doing))
         self._measure()
-        return doing
+        return doing if doing.answer is None else doing.answer
 
     def _asked(self, name: str) -> Record | Deferred[Record]:
         try:
@@ -302,7 +303,7 @@ class Cache:
 
     def _finish(self, name: str, doing: _Doing, record: Record) -> Record:
         """Keep the answer and hand it out. What the asker gets."""
-        used = self._settle(name, doing, record)
+        used = doing.answer = self._settle(name, doing, record)
         if self.idle is not None and not self._doing:
             self.idle()
         return used

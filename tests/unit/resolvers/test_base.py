@@ -75,7 +75,7 @@ class NameTest(SynchronousTestCase):
         label = "a" * 63
         good = ["a", "a.b", "xn--p1ai", label, f"{label}.{label}.{label}.{'a' * 61}", "a.", "_x.a-b"]
         self.assertEqual([name_error(name) for name in good], [None] * len(good))
-        bad = ["a" * 64, ".", "..", "a..b", ".a", f"{label}.{label}.{label}.{'a' * 62}", "é", "a" * 100000]
+        bad = ["a" * 64, ".", "..", "a..b", ".a", f"{label}.{label}.{label}.{'a' * 62}", "é", "a" * 100000, "a b", "a\\.b", "a\0b", "a\nb", "a%b"]
         self.assertEqual([str(name_error(name)) for name in bad], ["DriverError: BadName"] * len(bad))
         self.assertEqual(str(name_error("")), "EmptyDomain")
 

@@ -275,6 +275,15 @@ class CacheTest(SynchronousTestCase):
         self.assertEqual(self.cache.doing, 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_a_driver_whose_deferred_has_fired_already_is_no_wait(self) -> None:
+        """An error found before anything was sent."""
+        fired: Deferred[Record] = Deferred()
+        fired.callback(self.bad())
+        cache = Cache(self.clock, self.stats, lambda _: fired)
+        record, source = cache.lookup(NAME)  # type: ignore[misc]
+        self.assertEqual((record.error, source, cache.doing), (SERV_FAIL, Source.QUERY, 0))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_a_driver_that_fails_is_an_error_of_the_driver(self) -> None:
         """Raised or in its Deferred; logged once each."""
 
