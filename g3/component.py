@@ -19,13 +19,22 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyClass, verifyObject
 
 from g3.errors import ConfigError
-from g3.interfaces import IAuditor, IComponentMaker, IEscaper, IResolver, IServer, IUserGroup
+from g3.interfaces import IAuditor, IComponentMaker, IEscaper, IKeyStore, IResolver, IServer, IUserGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 #: What a node of each kind provides.
-KINDS: dict[str, Any] = {"resolver": IResolver, "escaper": IEscaper, "user_group": IUserGroup, "auditor": IAuditor, "server": IServer}
+KINDS: dict[str, Any] = {
+    "resolver": IResolver,
+    "escaper": IEscaper,
+    "user_group": IUserGroup,
+    "auditor": IAuditor,
+    "server": IServer,
+    "store": IKeyStore,
+}
+#: Whose configuration a type is for, unless its maker says another daemon.
+PROXY = "g3proxy"
 
 
 def normalize(word: str) -> str:
@@ -35,9 +44,20 @@ def normalize(word: str) -> str:
 
 @implementer(IPlugin, IComponentMaker)
 class ComponentMaker:
-    """Names one implementation: C{path} is C{package.module.Class}, C{extra} the extra of g3 that brings what it imports."""
+    """Names one implementation: C{path} is C{package.module.Class}, C{extra} the extra of g3 that brings what it imports, C{daemon} the one
+    whose configuration can have it."""
 
-    def __init__(self, kind: str, type: str, path: str, *, aliases: tuple[str, ...] = (), extra: str = "") -> None:  # noqa: A002
+    def __init__(
+        self,
+        kind: str,
+        type: str,  # noqa: A002
+        path: str,
+        *,
+        aliases: tuple[str, ...] = (),
+        extra: str = "",
+        daemon: str = PROXY,
+    ) -> None:
+        self.daemon = daemon
         self.kind = kind
         self.type = type
         self.path = path
@@ -110,10 +130,10 @@ class Components:
                 self._aliases.setdefault((maker.kind, word), []).append(maker)
 
     @classmethod
-    def discover(cls) -> Components:
-        """What C{twisted.plugin} finds now."""
+    def discover(cls, daemon: str = PROXY) -> Components:
+        """What C{twisted.plugin} finds now for a daemon."""
         broken: list[Broken] = []
-        return cls(list(_scan(broken)), broken)
+        return cls([maker for maker in _scan(broken) if getattr(maker, "daemon", PROXY) == daemon], broken)
 
     def find(self, kind: str, word: str) -> Any:
         """The maker of a type, or None.

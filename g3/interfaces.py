@@ -185,6 +185,13 @@ class IServer(INode):
         """End every task now, with reason CanceledAsServerQuit."""
 
 
+class IKeyStore(INode):
+    """A place that private keys come from, for the one ring of keys of a key server."""
+
+    def rescan():
+        """Look again for keys that are new. Never raises; may return a Deferred. What was loaded stays."""
+
+
 class IUserGroup(INode):
     """Knows users. Authentication of a request is one call, sync where it can be."""
 

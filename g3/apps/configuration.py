@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-#: Sections that are read at start only.
-FIXED = ("runtime", "worker", "log", "stat", "controller")
-
 
 class FileSource:
     """Reads C{path} (a file, or a directory with a main file)."""
@@ -64,7 +61,8 @@ class FileSource:
         return main
 
     def _tell_fixed(self, main: MainConfig) -> None:
+        """Sections are read at start only."""
         first = self._first
-        changed = [name for name in FIXED if first is not None and first.sections.get(name) != main.sections.get(name)]
+        changed = [name for name in self.layout.sections if first is not None and first.sections.get(name) != main.sections.get(name)]
         if changed:
             log.warn("{sections}: changed, which takes a restart", sections=", ".join(changed))

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from g3.config.schema import doc_of, object_schema
-from g3.config.upstream_types import DEFAULT_TYPES, canonical_type, upstream_words
+from g3.config.upstream_types import canonical_type, upstream_words
 from g3.config.values.basic import word_schema
 from g3.errors import ConfigError
 
@@ -30,7 +30,7 @@ def json_schema(layout: Layout, components: Components) -> dict[str, Any]:
         described = {**section.value.json_schema(), **({"description": section.doc} if section.doc else {})}
         _add(properties, name, described)
     for kind in layout.kinds:
-        definitions[kind] = _node_list(kind, components, definitions)
+        definitions[kind] = _node_list(kind, components, definitions, layout.default_types.get(kind))
         _add(properties, kind, {"$ref": f"#/$defs/{kind}"})
     for alias, name in layout.aliases.items():
         _add(properties, alias, properties[name])
@@ -100,7 +100,7 @@ def _add(properties: dict[str, Any], name: str, schema: dict[str, Any]) -> None:
     properties.setdefault(name.replace("_", "-"), schema)
 
 
-def _node_list(kind: str, components: Components, definitions: dict[str, Any]) -> dict[str, Any]:
+def _node_list(kind: str, components: Components, definitions: dict[str, Any], default: str | None) -> dict[str, Any]:
     """Inline maps and paths, or one path."""
     types = types_of(kind, components)
     for word, cls in types.items():
@@ -109,7 +109,6 @@ def _node_list(kind: str, components: Components, definitions: dict[str, Any]) -
         {"if": {"properties": {"type": _type_words(kind, word, types)}, "required": ["type"]}, "then": {"$ref": f"#/$defs/{kind}.{word}"}}
         for word in types
     ]
-    default = DEFAULT_TYPES.get(kind)
     if default in types:
         by_type.append({"if": {"not": {"required": ["type"]}}, "then": {"$ref": f"#/$defs/{kind}.{default}"}})
     node: dict[str, Any] = {"type": "object", "required": ["name"] if default else ["name", "type"]}

@@ -64,6 +64,8 @@ class Layout:
     kinds: tuple[str, ...] = KINDS
     #: Other words for a section.
     aliases: Mapping[str, str] = field(default_factory=dict)
+    #: The type of a node that says none, by kind; kinds that are not here must say one.
+    default_types: Mapping[str, str] = field(default_factory=lambda: DEFAULT_TYPES)
 
     def words(self) -> list[str]:
         """Every key of the main configuration."""
@@ -309,13 +311,13 @@ class _Loader:
     def schema(self, kind: str, node: Node) -> type[NodeConfig] | None:
         """The schema of a node's type."""
         type_node = _field(node, "type")
-        if type_node is None and kind not in DEFAULT_TYPES:
+        if type_node is None and kind not in self.layout.default_types:
             self.problems.error(node, f'{kind}: required key "type" is missing')
             return None
         if type_node is not None and not type_node.is_string:
             self.problems.error(type_node, f"type: expected a word, not {type_node.describe()}")
             return None
-        word = normalize(type_node.value if type_node is not None else DEFAULT_TYPES[kind])
+        word = normalize(type_node.value if type_node is not None else self.layout.default_types[kind])
         found = self.types.get((kind, word))
         if found is None:
             found = self.types[kind, word] = self.look_up(kind, word)

@@ -77,7 +77,7 @@ def canonical_type(kind: str, word: str) -> str | None:
 
 def upstream_words(kind: str) -> list[str]:
     """The types of a kind and their aliases."""
-    return [known for word, aliases in UPSTREAM_TYPES[kind].items() for known in (word, *aliases)]
+    return [known for word, aliases in UPSTREAM_TYPES.get(kind, {}).items() for known in (word, *aliases)]
 
 
 def not_available(kind: str, word: str) -> str:

@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from g3.control.messages import ControlError
 from g3.errors import ResolveError
 from g3.interfaces import IPublishable, IUserDirectory
-from g3.tree.node import KIND_ORDER
 from g3.tree.query import query
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from g3.tree.offline import Shutdown
     from g3.tree.root import ISource, Root
@@ -40,6 +39,9 @@ class IControlled(Protocol):
 class Commands:
     """Runs commands by name. Arguments are checked against the handler's table before it is called."""
 
+    #: Command -> (handler, its arguments and their types).
+    table: ClassVar[Mapping[str, tuple[Callable[..., Awaitable[Any]], Mapping[str, Any]]]]
+
     def __init__(self, daemon: IControlled) -> None:
         self._daemon = daemon
         self._root = daemon.root
@@ -50,7 +52,7 @@ class Commands:
         @raise ControlError: unknown command, wrong arguments; C{ConfigError}: the tree said no.
         """
         try:
-            handler, expected = COMMANDS[command]
+            handler, expected = self.table[command]
         except KeyError:
             raise ControlError(f"unknown command {command[:64]!r}") from None
         for name, type_ in expected.items():
@@ -127,7 +129,7 @@ class Commands:
         return sorted(self._directory(name).dynamic_users())
 
     def _kind(self, kind: str) -> str:
-        if kind not in KIND_ORDER:
+        if kind not in self._root.kinds:
             raise ControlError(f"no such kind of node: {kind[:64]!r}")
         return kind
 
@@ -144,8 +146,7 @@ class Commands:
         return group
 
 
-#: Command -> (handler, its arguments and their types).
-COMMANDS: dict[str, tuple[Callable[..., Awaitable[Any]], dict[str, Any]]] = {
+Commands.table = {
     "version": (Commands.version, {}),
     "offline": (Commands.offline, {}),
     "cancel_shutdown": (Commands.cancel_shutdown, {}),

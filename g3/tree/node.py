@@ -86,6 +86,8 @@ class NodeContext:
     slots: Slots = field(default=None)  # type: ignore[assignment]
     daemon: Daemon = field(default_factory=Daemon)
     timeouts: Timeouts = field(default_factory=Timeouts)
+    #: What the nodes of one daemon have in common beside all this; each daemon says what it is.
+    common: Any = None
     lasting: Lasting = field(default_factory=Lasting)
 
     def slot(self, kind: str, name: str) -> Slot:

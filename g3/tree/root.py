@@ -95,17 +95,18 @@ class Root(MultiService):
     all there is to say, and then have changed nothing.
     """
 
-    def __init__(self, context: NodeContext, components: Components) -> None:
+    def __init__(self, context: NodeContext, components: Components, kinds: Sequence[str] = KIND_ORDER) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.context = context
         self.components = components
+        self.kinds = tuple(kinds)
         self.slots = context.slots = Slots(self._stand_in)
         self.listeners = context.listeners
         self.configuration: IConfiguration | None = None
         self.ready = False
         self._lock = DeferredLock()
         self._kinds: dict[str, NodesOfKind] = {}
-        for kind in KIND_ORDER:
+        for kind in self.kinds:
             nodes = self._kinds[kind] = NodesOfKind()  # type: ignore[no-untyped-call]
             nodes.setName(kind)  # type: ignore[no-untyped-call]
             nodes.setServiceParent(self)  # type: ignore[no-untyped-call]
@@ -138,7 +139,7 @@ class Root(MultiService):
 
     def prepare(self, configuration: IConfiguration) -> Deferred[None]:
         """Make all nodes and take what they need. The Deferred fails with ConfigError, and nothing is left behind."""
-        self._start = self._transition(configuration, difference({}, _wanted(configuration)))
+        self._start = self._transition(configuration, difference({}, self._wanted(configuration), self.kinds))
         self.configuration = configuration
         return Deferred.fromCoroutine(self._start.prepare())
 
@@ -183,7 +184,7 @@ class Root(MultiService):
         if not self.ready:
             raise ConfigError("not serving, nothing to reload")
         try:
-            return difference({kind: self.nodes(kind) for kind in KIND_ORDER}, _wanted(configuration))
+            return difference({kind: self.nodes(kind) for kind in self.kinds}, self._wanted(configuration), self.kinds)
         except Exception as error:
             log.failure("comparing configurations failed")
             raise ConfigError(f"{type(error).__name__}: {error}") from error
@@ -196,6 +197,9 @@ class Root(MultiService):
             raise ConfigError("shutting down, nothing was changed")
         transition.commit()
         self.configuration = configuration
+
+    def _wanted(self, configuration: IConfiguration) -> dict[str, Sequence[Any]]:
+        return {kind: configuration.configs(kind) for kind in self.kinds}
 
     def _transition(self, configuration: IConfiguration, changes: list[Change]) -> Transition:
         places = {(kind, name): entry.place for kind, entries in configuration.nodes.items() for name, entry in entries.items()}
@@ -237,10 +241,12 @@ class Root(MultiService):
                 each.callback(None)
 
     def _everyone(self) -> Iterable[tuple[str, Any]]:
-        yield from ((kind, node) for kind in KIND_ORDER for node in self.nodes(kind).values())
+        yield from ((kind, node) for kind in self.kinds for node in self.nodes(kind).values())
         yield from self._draining
 
     def _stand_in(self, kind: str, name: str) -> Any:
+        if kind not in STAND_INS:
+            raise ConfigError(f"there is none for a {kind}")
         cls = self.components.load(kind, STAND_INS[kind])
         node = cls(cls.schema(name=name), self.context)
         verify_node(kind, node)
@@ -280,10 +286,6 @@ class Root(MultiService):
 
     def _stop_children(self, _: object) -> Deferred[Any]:
         return cast("Deferred[Any]", super().stopService())  # type: ignore[no-untyped-call]
-
-
-def _wanted(configuration: IConfiguration) -> dict[str, Sequence[Any]]:
-    return {kind: configuration.configs(kind) for kind in KIND_ORDER}
 
 
 def set_online(node: Any, *, online: bool) -> None:
