@@ -17,6 +17,7 @@ from g3.config.values.duration import Duration
 from g3.config.values.net import HostValue, IPValue, SocketAddr
 from g3.config.values.options import Options
 from g3.config.values.tcp import KeepaliveValue
+from g3.config.values.tls import ClientTLSValue
 from g3.logs.options import (
     CEE_FLAG,
     RFC5424,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from g3.config.document import Node
     from g3.config.schema import Key, Places
     from g3.config.value import ParseContext
+    from g3.net.tls.options import ClientTLSOptions
     from g3.task import IPAddress, SocketAddress
 
 _I32 = 0x7FFF_FFFF
@@ -151,6 +153,7 @@ class FluentdKeys:
     password: str = key(Str(secret=True), default="", doc="The password of that user.")
     hostname: str | None = key(Str(min_length=1), default=None, doc="Our name in the handshake; the hostname when not given.")
     tcp_keepalive: Keepalive | None = key(KeepaliveValue(), default=Keepalive(enable=True), doc="TCP keepalive of the connection.")
+    tls_client: ClientTLSOptions | None = key(ClientTLSValue(), default=None, aliases=("tls",), doc="Speak TLS.")
     tls_name: str = key(HostValue(), default="", doc="The name the server's certificate must have.")
     connect_timeout: float = key(Duration(), default=10.0, unit="seconds", doc="For connecting, TLS and the handshake together.")
     connect_delay: float = key(Duration(), default=10.0, unit="seconds", doc="How long to wait after a failure to connect.")
