@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A daemon: the tree, its exporters, its control sockets and its signals as one Twisted service, from start to exit status."""
+"""A daemon: the tree, its exporters, its control sockets and its signals as one Twisted service, from start to exit status.
+
+L{BaseDaemon} is what all daemons of the suite have; L{ProxyDaemon} is g3proxy.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ import contextlib
 import gc
 import os
 import resource
+import select
 import signal
 import sys
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
@@ -30,7 +34,7 @@ from g3.metrics.registry import MetricRegistry
 from g3.metrics.statsd import StatsdExporter
 from g3.net.timers import TimerWheel
 from g3.tree.listeners import ListenerPool
-from g3.tree.node import Daemon, NodeContext, Timeouts
+from g3.tree.node import KIND_ORDER, Daemon, NodeContext, Timeouts
 from g3.tree.offline import Shutdown
 from g3.tree.root import Root
 
@@ -62,18 +66,22 @@ class Settings:
     status_pipe: Callable[[], int | None] = lambda: None
 
 
-class ProxyDaemon(MultiService):
-    """g3proxy as a service (IControlled and IEnding too).
+class BaseDaemon(MultiService):
+    """A daemon as a service (IControlled and IEnding too).
 
     Sockets are bound in C{privilegedStartService}, before privileges are dropped. A start that fails ends the process with status 1 and
     its reason on standard error, never with a traceback.
     """
 
     version = g3.__version__
+    #: Its name; the kinds of its nodes in the order in which they are built; what its control socket understands.
+    program: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...]] = KIND_ORDER
+    commands: ClassVar[type[Commands]] = Commands
 
     def __init__(self, reactor: Any, settings: Settings, source: FileSource, main: MainConfig) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.setName("g3proxy")  # type: ignore[no-untyped-call]
+        self.setName(self.program)  # type: ignore[no-untyped-call]
         self.reactor = reactor
         self.settings = settings
         self.source = source
@@ -88,7 +96,7 @@ class ProxyDaemon(MultiService):
         """Bind everything."""
         filter_logs(self.settings.verbosity)
         raise_descriptor_limit()
-        warn_of_open_servers(self._main)
+        self.look_over(self._main)
         self._build()
         self._install_signals()
         try:
@@ -99,6 +107,12 @@ class ProxyDaemon(MultiService):
             self._start_failed(error)
         self._prepare()
         super().privilegedStartService()  # type: ignore[no-untyped-call]
+
+    def look_over(self, main: MainConfig) -> None:
+        """Warn of what is allowed and unwise. Called first of all."""
+
+    def common(self) -> Any:
+        """What our nodes have in common, for C{NodeContext.common}."""
 
     def startService(self) -> None:
         """Serve, as soon as all nodes are prepared."""
@@ -113,18 +127,22 @@ class ProxyDaemon(MultiService):
     def _prepare(self) -> None:
         """Nodes are prepared at once where they can be, so that what fails is told before we are a daemon."""
         outcome: list[Any] = []
-        prepared = self.root.prepare(self._main).addBoth(outcome.append)
+        prepared = self.prepare_nodes().addBoth(outcome.append)
         if not outcome:
             self._waiting = prepared.addCallback(lambda _: outcome[0])
         elif isinstance(outcome[0], Failure):
             self._start_failed(outcome[0].value)
+
+    def prepare_nodes(self) -> Deferred[None]:
+        """Make all nodes ready to serve. The Deferred fails with ConfigError."""
+        return self.root.prepare(self._main)
 
     def _build(self) -> None:
         main, settings = self._main, self.settings
         runtime = main.runtime
         timeouts = Timeouts(runtime.server_offline_delay, runtime.task_wait_delay, runtime.task_wait_timeout, runtime.task_quit_timeout)
         metrics = MetricRegistry()
-        self._logs = LogHub(self.reactor, main.log, daemon_name=settings.group, metrics=metrics)
+        self._logs = LogHub(self.reactor, main.log, daemon_name=settings.group, program=self.program, metrics=metrics)
         self._timers = TimerWheel(self.reactor)
         context = NodeContext(
             reactor=self.reactor,
@@ -132,14 +150,15 @@ class ProxyDaemon(MultiService):
             metrics=metrics,
             logs=self._logs,
             listeners=ListenerPool(self.reactor),
-            daemon=Daemon("g3proxy", settings.group),
+            daemon=Daemon(self.program, settings.group),
             timeouts=timeouts,
+            common=self.common(),
         )
-        self.root = Root(context, self.source.components)
+        self.root = Root(context, self.source.components, self.kinds)
         self.root.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.shutdown = Shutdown(self.reactor, timeouts, self)
         local = main.controller.local
-        self._control = ControlFactory(self.reactor, Commands(self), receive_timeout=local.recv_timeout, send_timeout=local.send_timeout)
+        self._control = ControlFactory(self.reactor, self.commands(self), receive_timeout=local.recv_timeout, send_timeout=local.send_timeout)
         self._statsd = self._exporter(main.stat, context)
 
     def _exporter(self, options: Any, context: NodeContext) -> StatsdExporter | None:
@@ -162,14 +181,20 @@ class ProxyDaemon(MultiService):
             self._statsd.start()
         settle_memory()
         servers = len(self.root.nodes("server"))
-        log.info("g3proxy {version} is ready: {servers} servers, pid {pid}", version=self.version, servers=servers, pid=os.getpid())
+        log.info(
+            "{program} {version} is ready: {servers} servers, pid {pid}",
+            program=self.program,
+            version=self.version,
+            servers=servers,
+            pid=os.getpid(),
+        )
 
     def _start_failed(self, error: BaseException | None) -> None:
         """Say why on standard error and end with status 1: at once while twistd starts us, by way of the reactor when it runs."""
         self._leaving = True
         self._close_control()
         report = "\n".join(str(problem) for problem in getattr(error, "problems", ())) or f"{type(error).__name__}: {error}"
-        report += "\ng3proxy was not started"
+        report += f"\n{self.program} was not started"
         tell(report, self.settings.status_pipe())
         if not self.reactor.running:
             remove_pid_file(self.settings.pid_file)
@@ -278,6 +303,15 @@ class ProxyDaemon(MultiService):
             listener.stop()
 
 
+class ProxyDaemon(BaseDaemon):
+    """g3proxy."""
+
+    program = "g3proxy"
+
+    def look_over(self, main: MainConfig) -> None:
+        warn_of_open_servers(main)
+
+
 def filter_logs(verbosity: int) -> None:
     """Keep what is below the asked for level from twistd's observers: 0 info, 1 and more debug."""
     level = LogLevel.debug if verbosity > 0 else LogLevel.info
@@ -334,7 +368,8 @@ def tell(report: str, status_pipe: int | None) -> None:
         return
     log.error("{report}", report=report)
     with contextlib.suppress(OSError):
-        os.write(status_pipe, b"1 " + report.encode("ascii", "backslashreplace")[:98])
+        # twistd shows the first 98 bytes of it, our own command all.
+        os.write(status_pipe, b"1 " + report.encode("utf-8", "replace")[: select.PIPE_BUF - 2])
         os.close(status_pipe)
 
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""C{g3proxy}: upstream's command line on the same daemon as C{twistd g3proxy}, by twistd's own machinery."""
+"""C{g3proxy}: upstream's command line on the same daemon as C{twistd g3proxy}, by twistd's own machinery; other daemons' commands, too."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import select
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +28,9 @@ _VALUES = ("config", "group_name", "control_dir", "dep_graph", "explain")
 _FLAGS = ("test_config", "systemd", "monitored", "json_schema", "dump_config", "list_types")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(program: str = "g3proxy", about: str = "An enterprise forward and reverse proxy.") -> argparse.ArgumentParser:
     """Upstream's options, and ours that only print."""
-    top = argparse.ArgumentParser("g3proxy", description="An enterprise forward and reverse proxy.")
+    top = argparse.ArgumentParser(program, description=about)
     top.add_argument("-v", "--verbose", action="count", default=0, help="log more: warnings, then (-v) info, (-vv) debug, (-vvv) trace")
     top.add_argument("-d", "--daemon", action="store_true", help="run in the background; needs --pid-file")
     top.add_argument("-s", "--systemd", action="store_true", help="run under systemd: log to the journal")
@@ -37,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("-t", "--test-config", action="store_true", help="check the configuration and exit")
     top.add_argument("--panic-quit", action="store_true", help="accepted; an error of one task never ends the process here")
     top.add_argument("--completion", choices=SHELLS, metavar="SHELL", help=f"print a completion script and exit ({', '.join(SHELLS)})")
-    top.add_argument("-V", "--version", action="version", version=f"g3proxy {g3.__version__}")
+    top.add_argument("-V", "--version", action="version", version=f"{program} {g3.__version__}")
     top.add_argument("-g", "--dep-graph", nargs="?", const=GRAPHS[0], choices=GRAPHS, help="print the dependency graph and exit")
     top.add_argument("-G", "--group-name", metavar="NAME", help="daemon group name")
     top.add_argument("-C", "--control-dir", metavar="DIR", type=Path, help=f"directory of the control sockets ({DEFAULT_DIRECTORY})")
@@ -49,10 +51,10 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def twistd_words(options: argparse.Namespace) -> list[str]:
-    """The same for twistd: first its own options, then those of its g3proxy."""
+def twistd_words(options: argparse.Namespace, program: str = "g3proxy") -> list[str]:
+    """The same for twistd: first its own options, then those of our program."""
     pid_file = str(options.pid_file.absolute()) if options.pid_file else ""
-    words = [*(() if options.daemon else ("--nodaemon",)), f"--pidfile={pid_file}", "g3proxy"]
+    words = [*(() if options.daemon else ("--nodaemon",)), f"--pidfile={pid_file}", program]
     for name in _VALUES:
         value = getattr(options, name)
         if value is not None:
@@ -64,8 +66,9 @@ def twistd_words(options: argparse.Namespace) -> list[str]:
 class ProcessLog(UnixAppLogger):
     """twistd's logger in our format: to the console, the journal (C{-s}) or syslog (C{-d})."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, program: str) -> None:
         self._options = options
+        self._program = program
         self._observer: Any = None
 
     def start(self, _application: object) -> None:
@@ -76,7 +79,7 @@ class ProcessLog(UnixAppLogger):
 
         target = JOURNALD if self._options.systemd else SYSLOG if self._options.daemon else CONSOLE
         setup_levels(self._options.verbose)
-        self._observer = process_observer(reactor, self._options.verbose, target, "g3proxy")
+        self._observer = process_observer(reactor, self._options.verbose, target, self._program)
         # The console gets what we say on standard output as it is: event logs go there.
         globalLogBeginner.beginLoggingTo([self._observer], redirectStandardIO=False)
 
@@ -87,14 +90,33 @@ class ProcessLog(UnixAppLogger):
 class Runner(UnixApplicationRunner):
     """twistd's runner with our process log."""
 
-    def __init__(self, config: Any, options: argparse.Namespace) -> None:
+    def __init__(self, config: Any, options: argparse.Namespace, program: str) -> None:
         super().__init__(config)  # type: ignore[no-untyped-call]
-        self.logger = ProcessLog(options)
+        self.program = program
+        self.logger = ProcessLog(options, program)
+
+    def _waitForStart(self, readPipe: int) -> int:
+        """In the process that was started: the status to exit with, once the daemon serves or said why not."""
+        # One read: this process holds the pipe's other end too, and what is written is written whole.
+        word = os.read(readPipe, select.PIPE_BUF)
+        if word == b"0":
+            return 0
+        reason = word[2:].decode("utf-8", "replace") or "g3proxy ended before it served"
+        stream = sys.__stderr__
+        if stream is not None:
+            stream.write(reason.rstrip("\n") + "\n")
+            stream.flush()
+        return 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit status."""
-    top = parser()
+    return run(parser(), argv)
+
+
+def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+    """The command of the daemon whose parser C{top} is; its exit status."""
+    program = top.prog
     options = top.parse_args(argv)
     if options.completion:
         sys.stdout.write(script(top, options.completion))
@@ -105,10 +127,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         top.error("--config-file is required")
     config = ServerOptions()  # type: ignore[no-untyped-call]
     try:
-        config.parseOptions(twistd_words(options))  # type: ignore[no-untyped-call]
+        config.parseOptions(twistd_words(options, program))  # type: ignore[no-untyped-call]
     except usage.error as error:
-        fail(f"g3proxy: {error}")
-    runner = Runner(config, options)
+        fail(f"{program}: {error}")
+    runner = Runner(config, options, program)
     runner.run()  # type: ignore[no-untyped-call]
     if runner._exitSignal is not None:
         app._exitWithSignal(runner._exitSignal)  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ import json
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from twisted.python import usage
 
@@ -19,16 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from g3.apps.configuration import FileSource
-    from g3.apps.daemon import ProxyDaemon
+    from g3.apps.daemon import ProxyDaemon, Settings
     from g3.config.main import MainConfig
 
 GRAPHS = ("graphviz", "mermaid", "plantuml")
 
 
 class Options(usage.Options):
-    """The command line of C{twistd g3proxy}. How the process runs (foreground, pid file, log file, user) are twistd's own options."""
+    """The command line of C{twistd g3proxy}, and with another C{program} that of another daemon. How the process runs (foreground, pid file, log file, user) are twistd's own options."""
 
     synopsis = "[options] --config PATH"
+    program: ClassVar[str] = "g3proxy"
     optFlags = (
         ("test-config", "t", "Check the configuration and exit: 0 when it can be used, 1 with every problem when not."),
         ("systemd", "s", "Run under systemd: make the control socket that all daemons of the group share."),
@@ -38,7 +39,7 @@ class Options(usage.Options):
         ("list-types", None, "Print every type with its package and version and exit."),
     )
     optParameters = (
-        ("config", "c", None, "The configuration: a YAML file, or a directory with main.yaml or g3proxy.yaml."),
+        ("config", "c", None, "The configuration: a YAML file, or a directory with main.yaml or one called as this program."),
         ("dep-graph", "g", None, "Print the dependency graph (graphviz, mermaid or plantuml; graphviz if not said) and exit."),
         ("group-name", "G", "", "Daemon group: names the control sockets, tags logs and metrics."),
         ("control-dir", "C", str(DEFAULT_DIRECTORY), "Directory of the control sockets."),
@@ -59,7 +60,7 @@ class Options(usage.Options):
 
     def opt_version(self) -> None:
         """Print the version and exit."""
-        finish(f"g3proxy {g3.__version__}\n")
+        finish(f"{self.program} {g3.__version__}\n")
 
     opt_V = opt_version
 
@@ -88,12 +89,12 @@ class Options(usage.Options):
         from g3.apps import answers
 
         if self["json-schema"]:
-            finish(json.dumps(answers.schema(), indent=2, ensure_ascii=False) + "\n")
+            finish(json.dumps(answers.schema(self.program), indent=2, ensure_ascii=False) + "\n")
         if self["list-types"]:
-            finish(answers.types())
+            finish(answers.types(self.program))
         if self["explain"] is not None:
             try:
-                finish(answers.explanation(self["explain"]))
+                finish(answers.explanation(self["explain"], self.program))
             except ConfigError as error:
                 fail(str(error))
 
@@ -103,7 +104,7 @@ class Options(usage.Options):
         from g3.apps import answers
 
         try:
-            self.source, self.main = answers.read(Path(self["config"]).absolute())
+            self.source, self.main = answers.read(Path(self["config"]).absolute(), self.program)
         except ConfigError as error:
             fail(str(error))
 
@@ -163,10 +164,17 @@ def makeService(options: Options) -> ProxyDaemon:
     """The daemon that C{options} ask for."""
     from twisted.internet import reactor
 
-    from g3.apps.daemon import ProxyDaemon, Settings
+    from g3.apps.daemon import ProxyDaemon
+
+    return ProxyDaemon(reactor, settings(options), options.source, options.main)
+
+
+def settings(options: Options) -> Settings:
+    """What C{options}, and twistd's above them, say of the process."""
+    from g3.apps.daemon import Settings
 
     twistd: Any = options.parent if options.parent is not None else {}
-    settings = Settings(
+    return Settings(
         control_dir=Path(options["control-dir"]),
         group=options["group-name"],
         shared_control=bool(options["systemd"] or options["monitored"] or not twistd.get("nodaemon", True)),
@@ -176,4 +184,3 @@ def makeService(options: Options) -> ProxyDaemon:
         gid=twistd.get("gid"),
         status_pipe=lambda: twistd.get("statusPipe"),
     )
-    return ProxyDaemon(reactor, settings, options.source, options.main)
