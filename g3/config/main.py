@@ -74,14 +74,20 @@ class Layout:
 
 def proxy_layout(log: Section, stat: Section) -> Layout:
     """The layout of g3proxy. Logs and metrics say themselves what their sections hold."""
-    sections = {
+    return Layout("g3proxy", {**_process_sections(), "log": log, "stat": stat}, KINDS, {"user": "user_group"})
+
+
+def keymess_layout(sections: Mapping[str, Section]) -> Layout:
+    """The layout of g3keymess; C{sections} are those of its own, log and stat among them."""
+    return Layout("g3keymess", {**_process_sections(), **sections}, ("store", "server"), default_types={"server": "key_server"})
+
+
+def _process_sections() -> dict[str, Section]:
+    return {
         "runtime": Section(Nested(RuntimeConfig, empty_ok=True), RuntimeConfig(), "The process."),
         "worker": Section(Nested(WorkerConfig), None, "Event loops for connections."),
-        "log": log,
-        "stat": stat,
         "controller": Section(Nested(ControllerConfig, empty_ok=True), ControllerConfig(), "The control socket."),
     }
-    return Layout("g3proxy", sections, KINDS, {"user": "user_group"})
 
 
 @dataclass(frozen=True)

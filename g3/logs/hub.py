@@ -31,6 +31,7 @@ _KINDS = {
     "resolve": ("Resolve", "lr-", "resolver_type", "resolver_name"),
     "inspect": ("Inspect", "la-", "", "auditor_name"),
     "intercept": ("Intercept", "la-", "", "auditor_name"),
+    "request": ("Request", "lr-", "", "server_name"),
 }
 
 
@@ -65,7 +66,7 @@ class LogHub:
     def logger(self, kind: str, name: str = "", node_type: str = "", *, shared: str | None = None) -> Logger | None:
         """The logger of a node, or None when this kind of log is discarded: then skip all work of making records.
 
-        @param kind: C{task}, C{escape}, C{resolve}, C{inspect} or C{intercept}; C{shared}: the node's C{shared_logger}.
+        @param kind: C{task}, C{escape}, C{resolve}, C{inspect}, C{intercept} or C{request}; C{shared}: the node's C{shared_logger}.
         """
         options = self._options.of(kind)
         if not self._writes(options.driver):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from g3.task import SocketAddress
 
 #: (what is logged, the key that configures it).
-KINDS = {"task": "task", "escape": "escape", "resolve": "resolve", "inspect": "audit", "intercept": "audit"}
+KINDS = {"task": "task", "escape": "escape", "resolve": "resolve", "inspect": "audit", "intercept": "audit", "request": "request"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,8 @@ class LogOptions:
     escape: LoggerOptions | None = None
     resolve: LoggerOptions | None = None
     audit: LoggerOptions | None = None
+    #: The failed requests of a key server.
+    request: LoggerOptions | None = None
 
     def of(self, kind: str) -> LoggerOptions:
         """The options of a kind in L{KINDS}."""

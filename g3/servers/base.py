@@ -25,6 +25,7 @@ from g3.tree.node import Node
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from g3.servers.config import ListeningServerConfig
     from g3.task import SocketAddress
@@ -57,13 +58,15 @@ class ListeningServer(Node):
     """
 
     log: ClassVar[Logger] = Logger()
+    #: What makes our statistics from our name.
+    make_stats: ClassVar[Callable[[str], Any]] = ServerStats
     config: ListeningServerConfig
 
     def __init__(self, config: ListeningServerConfig, context: NodeContext) -> None:
         super().__init__(config, context)
         self.online = True
         self.clock = context.reactor.seconds
-        self.stats: ServerStats = self.lasting("server", "stats", lambda: ServerStats(config.name))
+        self.stats: ServerStats = self.lasting("server", "stats", lambda: type(self).make_stats(config.name))
         self.listen_stats: ListenStats = self.lasting("server", "listen", lambda: ListenStats(config.name))
         self.connections: set[Connection] = set()
         self._claim: Claim | None = None
