@@ -43,7 +43,7 @@ def parser(program: str = "g3proxy", about: str = "An enterprise forward and rev
     top.add_argument("-g", "--dep-graph", nargs="?", const=GRAPHS[0], choices=GRAPHS, help="print the dependency graph and exit")
     top.add_argument("-G", "--group-name", metavar="NAME", help="daemon group name")
     top.add_argument("-C", "--control-dir", metavar="DIR", type=Path, help=f"directory of the control sockets ({DEFAULT_DIRECTORY})")
-    top.add_argument("-c", "--config-file", dest="config", metavar="PATH", type=Path, help="configuration file, or a directory with one")
+    top.add_argument("-c", "--config-file", "--config", dest="config", metavar="PATH", type=Path, help="configuration file, or a directory with one")
     top.add_argument("--json-schema", action="store_true", help="print the JSON Schema of the configuration and exit")
     top.add_argument("--dump-config", action="store_true", help="print the configuration as it takes effect and exit")
     top.add_argument("--list-types", action="store_true", help="print every type with its package and version and exit")

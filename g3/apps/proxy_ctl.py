@@ -174,7 +174,7 @@ def _refused(error: ControlError) -> str:
     lines = error.reason.splitlines() or [""]
     if len(lines) == 1:
         return f"Error: api error (code: {error.code}, reason: {json.dumps(lines[0], ensure_ascii=False)})"
-    return "\n".join([*lines, f'Error: api error (code: {error.code}, reason: "{len(lines)} problems, nothing was changed")'])
+    return "\n".join([*lines, f'Error: api error (code: {error.code}, reason: "nothing was changed")'])
 
 
 def run(arguments: argparse.Namespace) -> list[str]:
