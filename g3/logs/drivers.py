@@ -162,7 +162,9 @@ class StdoutSink:
             self._own = reopened(descriptor)
 
     def send(self, record: bytes) -> None:
-        """One record, a line already."""
+        """One record, a line already; what is beyond the limit is cut off, since a pipe could take a part only."""
+        if len(record) > self.limit:
+            record = record[: self.limit - 1] + b"\n"
         if self._socket is not None:
             self._socket.send(record, socket.MSG_DONTWAIT)
         elif self._own >= 0:

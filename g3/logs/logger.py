@@ -24,8 +24,8 @@ _log = ProcessLogger()
 
 #: Seconds until a sink that takes nothing now is tried again.
 RETRY_DELAY = 0.02
-#: When a record is too big for its sink, string values are cut to this many characters.
-SHORT_VALUE = 256
+#: When a record is too big for its sink, string values are cut to this many characters, then to less.
+SHORT_VALUES = (256, 32)
 
 
 class Sink(Protocol):
@@ -107,8 +107,10 @@ class Channel:
     def _encode(self, constants: Any, message: str, fields: Fields) -> bytes:
         now = self._wall()
         record = self.encoder.encode(constants, message, fields, now)
-        if len(record) > self._sink.limit:
-            record = self.encoder.encode(constants, message, fields, now, limit=SHORT_VALUE)
+        for limit in SHORT_VALUES:
+            if len(record) <= self._sink.limit:
+                break
+            record = self.encoder.encode(constants, message, fields, now, limit=limit)
         return record
 
     def _send(self, record: bytes) -> bool:

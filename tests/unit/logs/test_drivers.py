@@ -178,7 +178,11 @@ class StdoutTest(SynchronousTestCase):
         reader, writer = os.pipe()
         self.addCleanup(os.close, reader)
         self.addCleanup(os.close, writer)
-        self.assertEqual(self.sink(writer).limit, PIPE_LIMIT)
+        sink = self.sink(writer)
+        self.assertEqual(sink.limit, PIPE_LIMIT)
+        sink.send(b"x" * 100000 + b"\n")
+        sink.send(b"next\n")
+        self.assertEqual(os.read(reader, 200000), b"x" * (PIPE_LIMIT - 1) + b"\nnext\n")
         with Path(self.mktemp()).open("wb") as file:
             self.assertGreater(self.sink(file.fileno()).limit, 65000)
 

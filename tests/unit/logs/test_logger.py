@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from g3.logs.logger import RETRY_DELAY, SHORT_VALUE, Channel, Logger
+from g3.logs.logger import RETRY_DELAY, SHORT_VALUES, Channel, Logger
 from g3.metrics.logger import LoggerStats
 from g3.proto.syslog import Header3164, Text3164
 
@@ -119,8 +119,12 @@ class ChannelTest(SynchronousTestCase):
         self.logger.log("x", [("user", "u"), ("uri", "h" * 16000), ("agent", "\U0010ffff" * 16000)])
         record = self.sink.records[0].decode()
         self.assertIn('user="u"', record)
-        self.assertIn("h" * (SHORT_VALUE - 3) + "...", record)
+        self.assertIn("h" * (SHORT_VALUES[0] - 3) + "...", record)
         self.assertLessEqual(len(record), 4000)
+        self.sink.limit = 1000
+        self.logger.log("x", [("user", "u"), ("uri", "h" * 16000), ("agent", "\U0010ffff" * 16000)])
+        self.assertIn("h" * (SHORT_VALUES[1] - 3) + "...", self.sink.records[1].decode())
+        self.assertLessEqual(len(self.sink.records[1]), 1000)
 
     def test_a_record_the_peer_refuses_for_its_size_is_counted_as_format_failed(self) -> None:
         """EMSGSIZE is not the peer being away."""
