@@ -100,7 +100,7 @@ class BaseDaemon(MultiService):
         self._build()
         self._install_signals()
         try:
-            make_directory(self.settings.control_dir)
+            make_directory(self.settings.control_dir, self.settings.uid)
             self._open_control(unique_name(self.settings.group, os.getpid()), replace=False)
             self._own_control()
         except ConfigError as error:

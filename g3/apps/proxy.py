@@ -81,7 +81,7 @@ class Options(usage.Options):
         if self["dep-graph"] is not None and self["dep-graph"] not in GRAPHS:
             raise usage.UsageError(f"--dep-graph: {self['dep-graph']!r} is none of {', '.join(GRAPHS)}")
         try:
-            check_directory(Path(self["control-dir"]))
+            check_directory(Path(self["control-dir"]), self.parent.get("uid") if self.parent is not None else None)
         except ConfigError as error:
             fail(str(error))
 

@@ -33,9 +33,10 @@ def shared_name(group: str) -> str:
     return f"{group or '_'}.sock"
 
 
-def check_directory(path: Path) -> None:
+def check_directory(path: Path, successor: int | None = None) -> None:
     """See that a directory may hold our sockets; C{path} need not exist.
 
+    @param successor: the user we are about to become, who may own it as well.
     @raise ConfigError: it is relative, no directory, a link, somebody else's, or others can write to it.
     """
     if not path.is_absolute():
@@ -50,15 +51,15 @@ def check_directory(path: Path) -> None:
         raise ConfigError(f"control directory {path} is a symbolic link, which may lead anywhere; name the directory itself")
     if not stat.S_ISDIR(info.st_mode):
         raise ConfigError(f"control directory {path} exists and is no directory")
-    if info.st_uid != os.geteuid():
+    if info.st_uid not in (os.geteuid(), successor):
         raise ConfigError(f"control directory {path} belongs to uid {info.st_uid}, not to us (uid {os.geteuid()}); choose another with --control-dir")
     if info.st_mode & 0o022:
         raise ConfigError(f"control directory {path} can be written by others (mode {stat.S_IMODE(info.st_mode):04o}); run chmod go-w {path}")
 
 
-def make_directory(path: Path) -> None:
+def make_directory(path: Path, successor: int | None = None) -> None:
     """Make the directory, 0700, parents as the umask has it; one that exists is checked. Raises ConfigError."""
-    check_directory(path)
+    check_directory(path, successor)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=0o700)
@@ -67,7 +68,7 @@ def make_directory(path: Path) -> None:
     except OSError as error:
         raise ConfigError(f"control directory {path} cannot be made: {error.strerror}") from error
     # Checked again: between look and make somebody else may have been there first.
-    check_directory(path)
+    check_directory(path, successor)
 
 
 class ControlSocket:

@@ -70,6 +70,13 @@ class DirectoryTests(DirectoryCase):
         with patch("os.geteuid", return_value=os.geteuid() + 1):
             self.refuse("belongs to uid")
 
+    def test_one_of_the_user_we_become_is_used(self) -> None:
+        """Made by a start before, given to that user then."""
+        self.directory.mkdir(mode=0o700)
+        owner = os.geteuid()
+        with patch("os.geteuid", return_value=owner + 1):
+            check_directory(self.directory, successor=owner)
+
 
 class SocketTests(DirectoryCase):
     def setUp(self) -> None:
