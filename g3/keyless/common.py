@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the nodes of one g3keymess process have in common: the keys, and what works with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from g3.keyless.keys import KeyRing
+from g3.keyless.signing import SigningThreads
+from g3.net.libssl.keys import Engine
+
+if TYPE_CHECKING:
+    from g3.keyless.config import Backend
+
+
+class Common:
+    """The ring of keys; the main thread's engine; the signing threads, None when C{threads} is 0.
+
+    @raise ConfigError: the host's OpenSSL cannot be used.
+    """
+
+    def __init__(self, reactor: Any, threads: int, backend: Backend) -> None:
+        self.ring = KeyRing()
+        self.engine = Engine()
+        self.threads: SigningThreads | None = None
+        if threads:
+            self.threads = SigningThreads(reactor, threads, backend.dispatch_channel_size, 1 << backend.dispatch_counter_shift)
+
+    def stop(self) -> None:
+        """The process ends."""
+        if self.threads is not None:
+            self.threads.stop()

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The key server: listens, and gives each client what its connections share: keys, threads, the limit on operations, logs."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from zope.interface import implementer
+
+from g3.interfaces import IReloadable
+from g3.keyless.config import KeyServerConfig
+from g3.keyless.connection import KeylessConnection
+from g3.keyless.stats import KeyServerStats
+from g3.servers.base import ListeningServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from g3.keyless.common import Common
+    from g3.task import ClientInfo
+    from g3.tree.node import NodeContext
+
+#: Keys of the configuration that take a new socket or TLS context.
+_FIXED = ("name", "listen", "tls_server", "shared_logger")
+
+
+@implementer(IReloadable)
+class KeyServer(ListeningServer):
+    """Keyless over TCP or TLS.
+
+    @ivar threads: the signing threads of the process, None where the main thread signs, with C{engine}.
+    """
+
+    schema: ClassVar[type[KeyServerConfig]] = KeyServerConfig
+    make_stats: ClassVar[Callable[[str], Any]] = KeyServerStats
+    config: KeyServerConfig
+    stats: KeyServerStats  # type: ignore[assignment]
+
+    def __init__(self, config: KeyServerConfig, context: NodeContext) -> None:
+        super().__init__(config, context)
+        common: Common = context.common
+        self.reactor = context.reactor
+        self.ring = common.ring
+        self.threads = common.threads
+        self.engine = common.engine
+        logs = context.logs
+        self.task_logger = None if logs is None else logs.logger("task", config.name, shared=config.shared_logger)
+        self.request_logger = None if logs is None else logs.logger("request", config.name, shared=config.shared_logger)
+        self._busy = 0
+        self._waking = False
+        self._queue: deque[KeylessConnection] = deque()
+
+    def start(self) -> None:
+        """Serve."""
+        self.stats.measure(self.config.duration_stats, self.clock)
+        if self.threads is not None:
+            self.threads.start()
+        super().start()
+
+    def accepts(self, config: KeyServerConfig) -> bool:
+        """IReloadable: connections stay unless the socket, TLS or the logs change."""
+        return all(getattr(config, name) == getattr(self.config, name) for name in _FIXED)
+
+    def reconfigure(self, config: KeyServerConfig) -> None:
+        """IReloadable."""
+        if config.duration_stats != self.config.duration_stats:
+            self.stats.measure(config.duration_stats, self.clock)
+        self.stats.set_extra_tags(dict(config.extra_metrics_tags))
+
+    # -- clients
+
+    def serve(self, stream: Any, info: ClientInfo) -> KeylessConnection:
+        """The connection that serves a client."""
+        self.stats.total_tasks += 1
+        self.stats.alive_tasks += 1
+        return KeylessConnection(self, stream, info)
+
+    def gone(self, connection: Any) -> None:
+        """A connection has ended."""
+        if connection in self.connections:
+            self.stats.alive_tasks -= 1
+        super().gone(connection)
+
+    def went_offline(self, connection: Any) -> None:
+        """What was asked is answered, then the client has to go elsewhere."""
+        connection.retire()
+
+    # -- the limit on operations
+
+    def must_wait(self, connection: KeylessConnection) -> bool:
+        """Whether no operation may begin now; C{connection.go_on} is called when one may."""
+        if not self._full:
+            return False
+        self._queue.append(connection)
+        return True
+
+    def job_begins(self) -> None:
+        """An operation was handed to a thread."""
+        self._busy += 1
+
+    def job_done(self) -> None:
+        """One of them is done: whoever waits first goes on."""
+        self._busy -= 1
+        if self._queue and not self._waking:
+            self._waking = True
+            self.reactor.callLater(0, self._wake)
+
+    @property
+    def _full(self) -> bool:
+        limit = self.config.concurrency_limit
+        return limit > 0 and self._busy >= limit
+
+    def _wake(self) -> None:
+        self._waking = False
+        while self._queue and not self._full:
+            self._queue.popleft().go_on()
