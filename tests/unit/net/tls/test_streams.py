@@ -96,6 +96,9 @@ class TLSTestCase(TestCase):
             two, _ = server.accept()
         for sock in (one, two):
             sock.setblocking(False)
+            # Else the kernel takes megabytes, more or fewer as it likes.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 131072)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 131072)
         return one, two
 
     def pair(self) -> tuple[Any, Any]:
