@@ -303,8 +303,7 @@ class StartTests(DaemonCase):
 
     def test_a_foreign_package_serves_from_yaml(self) -> None:
         """An escaper that g3 has never heard of; a broken package beside it does no harm."""
-        config = self.config(**{"type: direct_fixed": f"type: acme-fixed-host\n    host: 127.0.0.1:{self.origin.server_port}"})
-        config = config.replace("    resolver: names\n", "").replace("    egress_network_filter: {default: allow, allow: 127.0.0.1}\n", "")
+        config = self.acme_config(self.origin.server_port)
         acme, broken = self.installed("acme", "broken")
         done = run_g3proxy("-t", "-c", str(self.write("g3proxy.yaml", config)), packages=[acme, broken])
         self.assertEqual((done.returncode, done.stdout), (0, "format ok\n"), done.stderr)
@@ -322,6 +321,29 @@ class StartTests(DaemonCase):
         done = run_g3proxy("-t", "-c", str(path), packages=self.installed("broken"))
         self.assertEqual(done.returncode, 1)
         self.assertIn("plugin module twisted.plugins.broken_g3_plugin failed to load: RuntimeError: this package wants Python 4", done.stderr)
+
+    def acme_config(self, port: int, more: str = "") -> str:
+        config = self.config(**{"type: direct_fixed": f"type: acme-fixed-host\n    host: 127.0.0.1:{port}{more}"})
+        return config.replace("    resolver: names\n", "").replace("    egress_network_filter: {default: allow, allow: 127.0.0.1}\n", "")
+
+    def test_a_start_that_fails_late_is_told_as_well(self) -> None:
+        """A node that must ask somebody first, and does not like the answer: status 1 and its reason, though the reactor ran already."""
+        (acme,) = self.installed("acme")
+        for command in COMMANDS:
+            done = self.fails_to_start(self.acme_config(free_port(), "\n    ask_first: true"), packages=[acme], command=command)
+            self.assertIn('escaper "out": connect failed: connection refused', done.stderr)
+        self.daemon(self.acme_config(self.origin.server_port, "\n    ask_first: true"), packages=[acme])
+
+    def test_a_reload_waits_for_those_who_take_their_time(self) -> None:
+        """Nothing changes until the slowest has answered; a no changes nothing."""
+        (acme,) = self.installed("acme")
+        daemon = self.daemon(self.acme_config(self.origin.server_port), packages=[acme])
+        self.rewrite(self.acme_config(free_port(), "\n    ask_first: true"))
+        done = daemon.ctl("reload")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("connection refused", done.stderr)
+        self.rewrite(self.acme_config(self.origin.server_port, "\n    ask_first: true"))
+        self.assertEqual(daemon.ctl("reload").stdout, 'replace escaper "out" (acme_fixed_host)\nnotice: success\n')
 
     def installed(self, *names: str) -> list[Path]:
         """Copies of packages, as a scan for plugins writes beside them."""

@@ -54,7 +54,18 @@ class TwistdOptionsTests(SynchronousTestCase):
         self.assertEqual(words("-d", "-p", "/p", "-c", "a"), ["--pidfile=/p", "g3proxy", "--config=a"])
         self.assertEqual(
             words("-vv", "-m", "-G", "g", "-C", "/d", "-c", "a", "-g"),
-            "--nodaemon --pidfile= g3proxy --config=a --group-name=g --control-dir=/d --dep-graph=graphviz --monitored --verbose --verbose".split(),
+            [
+                "--nodaemon",
+                "--pidfile=",
+                "g3proxy",
+                "--config=a",
+                "--group-name=g",
+                "--control-dir=/d",
+                "--dep-graph=graphviz",
+                "--monitored",
+                "--verbose",
+                "--verbose",
+            ],
         )
 
     def test_twistd_has_every_option_that_both_have(self) -> None:
