@@ -100,6 +100,9 @@ class IHTTPForward(Interface):
     def https_forward(task, tls, name):
         """The same with TLS to the upstream made by this proxy, for an https:// URI."""
 
+    def http_reuse(task):
+        """A kept connection carries this task: count it. Cheap, since it is on the way of every request."""
+
 
 class IHTTPForwardConnection(Interface):
     """A connection that speaks HTTP to the upstream or to a next proxy. A keep-alive one may be used for later tasks that the same

@@ -127,8 +127,13 @@ def config_class(cls: type[C]) -> type[C]:
     declare a key again to change it.
 
     A class may have C{check(self, at: Places) -> None}, called after a parse without errors, for rules over several keys.
+
+    @raise TypeError: a key is called C{check}, which would hide that method.
     """
-    return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    made = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    if "check" in {field.name for field in dataclasses.fields(made)}:  # type: ignore[arg-type]
+        raise TypeError(f"{cls.__name__}: no key can be called check")
+    return made
 
 
 @functools.cache

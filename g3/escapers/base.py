@@ -67,6 +67,10 @@ class Escaper(Node):
         if self.context.metrics is not None:
             self.context.metrics.add(self.traffic)
 
+    def http_reuse(self, task: Task) -> None:
+        """IHTTPForward, for the escapers that provide it."""
+        self.stats.task_total += 1
+
     def stop(self) -> Deferred[Any] | None:
         """Connections belong to their tasks and live on."""
         if self.context.metrics is not None:

@@ -17,12 +17,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from g3.config.problems import quote
 from g3.config.schema import Places, config_class, key
-from g3.config.value import Value, ValueProblem, wrong_type
+from g3.config.value import Reported, Value, ValueProblem, wrong_type
 from g3.config.values.basic import U32, Bool, Enum, Int, OneOrMany, Str, only_string, word_schema
 from g3.config.values.duration import Duration
 from g3.config.values.net import HostValue, UpstreamAddr
 from g3.config.values.options import Options
 from g3.net.options import DNSEncryption, DNSProtocol, RedisOptions, RedisTicketSource, Ticketer
+from g3.net.tls.check import client_problems, client_warnings, server_problems
 from g3.net.tls.options import (
     LEAST_HANDSHAKE_TIMEOUT,
     PEM,
@@ -351,6 +352,14 @@ class RustlsClientTLSKeys(CommonClientTLSKeys):
     max_fragment_size: int | None = key(Int(32, 16389), default=None, doc="Largest TLS record to send.", unit="bytes")
 
 
+def _refuse(problems: list[str], node: Node, context: ParseContext) -> None:
+    """What the TLS library cannot do is an error where it is asked for."""
+    for problem in problems:
+        context.problems.error(node, problem)
+    if problems:
+        raise Reported
+
+
 class ClientTLSValue(Options[ClientTLSOptions]):
     """TLS as a client. C{cache} is what is kept of sessions unless the configuration says otherwise: for the one peer, or for many."""
 
@@ -374,7 +383,11 @@ class ClientTLSValue(Options[ClientTLSOptions]):
             "session_cache_lru_max_sites": sites or _CLIENT.session_cache_lru_max_sites,
             "session_cache_each_capacity": each or _CLIENT.session_cache_each_capacity,
         }
-        return ClientTLSOptions(**shared)
+        options = ClientTLSOptions(**shared)
+        for warning in client_warnings(options):
+            context.problems.warn(node, warning)
+        _refuse(client_problems(options), node, context)
+        return options
 
     def _cache(self, given: Any) -> SessionCache:
         if given.no_session_cache:
@@ -442,7 +455,9 @@ class ServerTLSValue(Options[ServerTLSOptions]):
         shared = {name: getattr(given, name) for name in ServerTLSOptions.__slots__}
         no_ticket = given.no_session_ticket if given.use_session_ticket is None else not given.use_session_ticket
         timeout = max(given.handshake_timeout, LEAST_HANDSHAKE_TIMEOUT)
-        return ServerTLSOptions(**{**shared, "cert_pairs": pairs, "no_session_ticket": no_ticket, "handshake_timeout": timeout})
+        options = ServerTLSOptions(**{**shared, "cert_pairs": pairs, "no_session_ticket": no_ticket, "handshake_timeout": timeout})
+        _refuse(server_problems(options), node, context)
+        return options
 
     def key_value(self, value: ServerTLSOptions, key: Key) -> Any:
         return None if key.name in ("certificate", "private_key", "use_session_ticket") else super().key_value(value, key)

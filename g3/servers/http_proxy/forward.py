@@ -152,6 +152,7 @@ class Forward(Exchange):
         kept = None if self._retried else self.client.take_kept(key)
         if kept is not None and (not self.wants_body or kept.alive()):
             self.reused = True
+            capability.http_reuse(self.task)
             self._send(kept)
             return
         if kept is not None:

@@ -208,11 +208,10 @@ class ServerTests(TLSCase):
         self.assertEqual((options.no_session_ticket, options.no_session_cache, len(options.ca_certificate)), (True, True, 1))
         self.assertTrue(self.parse(ServerTLSValue(), "{cert: cert.pem, key: key.pem, use_session_ticket: false}").no_session_ticket)
 
-    def test_tlcp_certificates_are_only_looked_at(self) -> None:
-        """No library here knows their algorithms."""
+    def test_tlcp_is_refused_with_the_library_that_could(self) -> None:
+        """Its certificates are looked at all the same."""
         text = "{tlcp_cert_pairs: {sign_cert: cert.pem, sign_key: key.pem, enc_cert: broken.pem, enc_key: broken-key.pem}}"
-        (pair,) = self.parse(ServerTLSValue(), text).tlcp_cert_pairs
-        self.assertEqual(pair.sign_certificate.data, CERTIFICATE)
+        self.assertEqual(self.problems(ServerTLSValue(), text), ["1:1: tlcp_cert_pairs: TLCP needs the Tongsuo TLS library"])
         self.assertEqual(
             self.problems(ServerTLSValue(), "{tlcp_cert_pairs: {sign_cert: text.pem}}"),
             [

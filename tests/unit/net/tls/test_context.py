@@ -12,7 +12,8 @@ from cryptography.x509 import ocsp
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.errors import ConfigError
-from g3.net.tls.context import CACHED_CONTEXTS, SessionStore, _client, _not_revoked, client_context, client_warnings, server_context
+from g3.net.tls.check import client_warnings
+from g3.net.tls.context import CACHED_CONTEXTS, SessionStore, _client, _not_revoked, client_context, server_context
 from g3.net.tls.options import PEM, CertificatePair, ClientTLSOptions, ServerTLSOptions, TLCPCertificatePair, TLSProtocol, TLSVersion
 from tests.unit.net.tls.certs import authority, pair
 
