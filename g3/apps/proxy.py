@@ -26,7 +26,10 @@ GRAPHS = ("graphviz", "mermaid", "plantuml")
 
 
 class Options(usage.Options):
-    """The command line of C{twistd g3proxy}, and with another C{program} that of another daemon. How the process runs (foreground, pid file, log file, user) are twistd's own options."""
+    """The command line of C{twistd g3proxy}, and with another C{program} that of another daemon.
+
+    How the process runs (foreground, pid file, log file, user) are twistd's own options.
+    """
 
     synopsis = "[options] --config PATH"
     program: ClassVar[str] = "g3proxy"

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zope.interface import implementer
@@ -12,13 +11,14 @@ from g3.interfaces import IReloadable
 from g3.keyless.config import KeyServerConfig
 from g3.keyless.connection import KeylessConnection
 from g3.keyless.stats import KeyServerStats
+from g3.net.transport import plain_address
 from g3.servers.base import ListeningServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from g3.keyless.common import Common
-    from g3.task import ClientInfo
+    from g3.task import ClientInfo, SocketAddress
     from g3.tree.node import NodeContext
 
 #: Keys of the configuration that take a new socket or TLS context.
@@ -49,7 +49,7 @@ class KeyServer(ListeningServer):
         self.request_logger = None if logs is None else logs.logger("request", config.name, shared=config.shared_logger)
         self._busy = 0
         self._waking = False
-        self._queue: deque[KeylessConnection] = deque()
+        self._queue: dict[KeylessConnection, None] = {}
 
     def start(self) -> None:
         """Serve."""
@@ -67,6 +67,11 @@ class KeyServer(ListeningServer):
         if config.duration_stats != self.config.duration_stats:
             self.stats.measure(config.duration_stats, self.clock)
         self.stats.set_extra_tags(dict(config.extra_metrics_tags))
+
+    @property
+    def listen_address(self) -> SocketAddress:
+        """Where we really listen."""
+        return self.config.listen.address if self._claim is None else plain_address(self._claim.address)
 
     # -- clients
 
@@ -92,7 +97,7 @@ class KeyServer(ListeningServer):
         """Whether no operation may begin now; C{connection.go_on} is called when one may."""
         if not self._full:
             return False
-        self._queue.append(connection)
+        self._queue[connection] = None
         return True
 
     def job_begins(self) -> None:
@@ -114,4 +119,6 @@ class KeyServer(ListeningServer):
     def _wake(self) -> None:
         self._waking = False
         while self._queue and not self._full:
-            self._queue.popleft().go_on()
+            connection = next(iter(self._queue))
+            del self._queue[connection]
+            connection.go_on()

@@ -14,3 +14,7 @@ escaper_route_select = ComponentMaker("escaper", "route_select", "g3.escapers.ro
 resolver_c_ares = ComponentMaker("resolver", "c_ares", "g3.resolvers.c_ares.CAresResolver")
 resolver_deny_all = ComponentMaker("resolver", "deny_all", "g3.resolvers.deny_all.DenyAllResolver")
 resolver_fail_over = ComponentMaker("resolver", "fail_over", "g3.resolvers.fail_over.FailOverResolver")
+
+keymess_server = ComponentMaker("server", "key_server", "g3.keyless.server.KeyServer", daemon="g3keymess")
+keymess_local = ComponentMaker("store", "local", "g3.keyless.local.LocalStore", daemon="g3keymess")
+keymess_redis = ComponentMaker("store", "redis", "g3.keyless.redis.RedisStore", extra="redis", daemon="g3keymess")

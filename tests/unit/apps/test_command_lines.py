@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from g3.apps import g3proxy, proxy_ctl
+from g3.apps import ctl, g3proxy, proxy_ctl
 from g3.apps.completion import SHELLS, script
 from g3.apps.proxy import Options, with_graph_type
 from g3.control.commands import Commands
@@ -121,8 +121,8 @@ class ControlCommandTests(SynchronousTestCase):
         """Group alone, pid alone, both."""
         for words, name in (("-G a", "a.sock"), ("-G a -p 3", "a_3.sock"), ("-p 3", "_3.sock")):
             arguments = proxy_ctl.parser().parse_args(["-C", "/c", *words.split(), "version"])
-            self.assertEqual(proxy_ctl.socket_path(arguments), Path("/c") / name)
-        self.assertEqual(proxy_ctl.socket_path(proxy_ctl.parser().parse_args(["-C", "/c", "-G", "", "version"])), Path("/c/_.sock"))
+            self.assertEqual(ctl.socket_path(arguments), Path("/c") / name)
+        self.assertEqual(ctl.socket_path(proxy_ctl.parser().parse_args(["-C", "/c", "-G", "", "version"])), Path("/c/_.sock"))
 
 
 class CompletionTests(SynchronousTestCase):

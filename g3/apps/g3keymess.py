@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""C{g3keymess}: upstream's command line on the same daemon as C{twistd g3keymess}."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from g3.apps.g3proxy import parser, run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; its exit status."""
+    return run(parser("g3keymess", "A key server for keyless TLS."), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
