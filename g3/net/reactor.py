@@ -13,6 +13,7 @@ from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.error import ConnectionFdescWentAway
 from twisted.internet.main import installReactor
 from twisted.logger import Logger
 
@@ -162,7 +163,9 @@ class G3Reactor(EPollReactor):
             why: object = None
             reading = False
             try:
-                if event & EPOLLIN:
+                if selectable.fileno() == -1:  # it has lost its descriptor without saying so
+                    why = ConnectionFdescWentAway("Filedescriptor went away")
+                elif event & EPOLLIN:
                     reading = True
                     why = selectable.doRead()
                 if event & EPOLLOUT and not why and fd not in dropped:

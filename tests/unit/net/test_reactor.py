@@ -114,6 +114,15 @@ class G3ReactorTests(ReactorTestCase):
         self.assertIsInstance(two.lost[0].value, ZeroDivisionError)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_a_descriptor_that_went_away_is_taken_off(self) -> None:
+        """One whose fileno has become -1 hears connectionLost in place of an event, as on the stock reactor; the loop does not spin."""
+        one, theirs = self.descriptor(lambda: self.fail("read"))
+        self.reactor.addReader(one)
+        one.fileno = lambda: -1  # type: ignore[method-assign]
+        theirs.send(b"x")
+        self.turn()
+        self.assertEqual((len(one.lost), one in self.reactor.getReaders()), (1, False))
+
     def test_soon_runs_after_the_batch_and_does_not_wait(self) -> None:
         """Calls made during events run at the end of the batch; calls made outside run in the next turn at once; a failure stops no other."""
         calls: list[str] = []
