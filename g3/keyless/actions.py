@@ -19,7 +19,7 @@ _DIGESTS = ("MD5-SHA1", "SHA1", "SHA224", "SHA256", "SHA384", "SHA512")
 class Action(NamedTuple):
     """One opcode. C{length} is what the payload must have, -1 for any; C{group} an index into L{GROUPS}; C{operation} None for a ping.
 
-    C{brief}: it takes some ten microseconds, so that several are worth one way to a thread.
+    C{brief}: it takes some ten microseconds, too few to be worth the way to a thread.
     """
 
     length: int

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One client of a key server: requests in, answers out, and the record of how it ended (upstream: g3keymess, simplex and multiplex).
 
-Without signing threads operations run here, in order, in slices of time, so that other clients get their turn. With them they are handed on,
-in multiplex mode several at once, and answered as they are done. Where requests come faster than answers leave, no more is read.
+Brief operations run here, in order, in slices of time, so that other clients get their turn; without signing threads those of RSA, too. Else
+these are handed on, in multiplex mode several at once, and answered as they are done. Where requests come faster than answers leave, no more is read.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from g3.keyless.server import KeyServer
     from g3.keyless.stats import RequestStats
     from g3.net.libssl.keys import PrivateKey
+    from g3.proto.keyless import Request
     from g3.task import ClientInfo
 
 #: Seconds that one client's operations may take before others have their turn.
@@ -195,13 +196,10 @@ class KeylessConnection(Protocol):
                 request = parse_request(*message)
                 self._messages += 1
                 self._deadline = 0.0
-                if threads is None:
-                    now = self._answer_now(request, now)
-                    if now - began > SLICE:
-                        self._again = self.server.reactor.callLater(0, self._resume)
-                        break
-                else:
-                    self._hand_on(request, now, todo)
+                now = self._handle(request, now, todo)
+                if now - began > SLICE:
+                    self._again = self.server.reactor.callLater(0, self._resume)
+                    break
         finally:
             if todo and threads is not None:
                 threads.submit(todo)
@@ -211,7 +209,7 @@ class KeylessConnection(Protocol):
         self._again = None
         self._work()
 
-    def _sort(self, request: Any) -> tuple[RequestStats, Action | None, PrivateKey | None, int]:
+    def _sort(self, request: Request) -> tuple[RequestStats, Action | None, PrivateKey | None, int]:
         """What a request is counted as; what to do with which key; or the error to answer with. In upstream's order of checks."""
         _, opcode, ski, payload = request
         action = ACTIONS[opcode]
@@ -230,19 +228,26 @@ class KeylessConnection(Protocol):
             return requests, None, None, _MALFORMED
         return requests, action, key, 0
 
-    def _answer_now(self, request: Any, began: float) -> float:
-        """Answer in this turn. Returns the time."""
-        number = request[0]
+    def _handle(self, request: Request, began: float, todo: list[Job]) -> float:
+        """Answer now, or have it done. Returns the time."""
+        number, _, _, payload = request
         requests, action, key, code = self._sort(request)
         requests.total += 1
         if action is None:
             self._fail(requests, number, code, began)
-        elif key is None:
+        elif key is None or action.operation is None:
             requests.passed += 1
-            self._out.append(encode_pong(number, request[3]))
+            self._out.append(encode_pong(number, payload))
+        elif self._is_for_threads(action, todo):
+            requests.alive += 1
+            job = Job(self, number, action, action.operation, key, payload, began)
+            self._jobs[job] = None
+            todo.append(job)
+            self.server.job_begins()
+            return began
         else:
             try:
-                result = self.server.engine.run(key, action.operation, request[3])  # type: ignore[arg-type]
+                result = self.server.engine.run(key, action.operation, payload)
             except LibraryError:
                 self._fail(requests, number, _CRYPTO_FAILED, began)
             else:
@@ -254,19 +259,10 @@ class KeylessConnection(Protocol):
             durations.record(int((now - began) * 1_000_000_000))
         return now
 
-    def _hand_on(self, request: Any, now: float, todo: list[Job]) -> None:
-        """Answer what needs no key; the rest is for a signing thread, or for us when too much waits already."""
-        requests, action, key, _ = self._sort(request)
+    def _is_for_threads(self, action: Action, todo: list[Job]) -> bool:
+        """RSA is, unless too much waits already. A brief operation costs half again as much by way of a thread as here."""
         threads = self.server.threads
-        if action is None or key is None or action.operation is None or threads is None or not threads.room(len(todo)):
-            self._answer_now(request, self.server.clock())
-            return
-        requests.total += 1
-        requests.alive += 1
-        job = Job(self, request[0], action, action.operation, key, request[3], now)
-        self._jobs[job] = None
-        todo.append(job)
-        self.server.job_begins()
+        return threads is not None and not action.brief and threads.room(len(todo))
 
     def _finish(self, job: Job, result: bytes | None) -> None:
         requests = self.server.stats.requests[job.action.group]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Threads that sign. OpenSSL works without the interpreter lock, so each thread more is a CPU more for RSA.
 
-A job goes to a thread and comes back through a queue; the main thread is woken once for all that is done by then. Operations that take a
-few microseconds travel in runs, those of RSA one by one.
+A job goes to a thread and comes back through a queue; the main thread is woken once for all that is done by then. When many wait they
+travel in runs.
 """
 
 from __future__ import annotations
@@ -98,15 +98,10 @@ class SigningThreads:
     def submit(self, jobs: list[Job]) -> None:
         """Have them done. Their owner waits, in no certain order, for each."""
         self._waiting += len(jobs)
-        brief = [job for job in jobs if job.action.brief]
-        if len(brief) != len(jobs):
-            for job in jobs:
-                if not job.action.brief:
-                    self._queue.put([job])
-        if brief:
-            run = min(self._longest_run, -(-len(brief) // self.number))
-            for start in range(0, len(brief), run):
-                self._queue.put(brief[start : start + run])
+        # Longer runs when there is more to do than the threads can begin with: fewer ways to and fro.
+        run = max(1, min(self._longest_run, self._waiting // (8 * self.number)))
+        for start in range(0, len(jobs), run):
+            self._queue.put(jobs[start : start + run])
 
     def _work(self) -> None:
         """A thread."""

@@ -32,6 +32,11 @@ COMMANDS: dict[str, list[str]] = {
 }
 
 
+def command_line(program: str, command: str = "twistd") -> list[str]:
+    """How a user starts another program of the suite: by twistd, or by its own command."""
+    return [word.replace("g3proxy", program) for word in COMMANDS[command]]
+
+
 def environment(*packages: Path) -> dict[str, str]:
     """What a user's shell has, with this tree first, so that the commands work from any directory; C{packages} are folders of plugins, as if
     they were installed."""
@@ -56,10 +61,12 @@ def run_g3proxy(
 
 
 class Daemon(Process):
-    """g3proxy running with a configuration. It serves when this returns.
+    """g3proxy, or another C{program}, running with a configuration. It serves when this returns.
 
     @raise AssertionError: it ended, or did not serve in time; its log is in the message.
     """
+
+    program = "g3proxy"
 
     def __init__(
         self,
@@ -76,8 +83,9 @@ class Daemon(Process):
         self.group = group
         # Short, since the name of a unix socket has room for 107 bytes only.
         self.control_dir = Path(tempfile.mkdtemp(prefix="g3t"))
-        argv = [*COMMANDS[command], "--config", str(config), "--group-name", group, "--control-dir", str(self.control_dir), *arguments]
-        super().__init__("g3proxy", argv, directory / "g3proxy.log", namespace=namespace, env=environment(*packages))
+        words = command_line(self.program, command)
+        argv = [*words, "--config", str(config), "--group-name", group, "--control-dir", str(self.control_dir), *arguments]
+        super().__init__(self.program, argv, directory / f"{self.program}.log", namespace=namespace, env=environment(*packages))
         try:
             self.wait_until(self.control_socket.exists, "its control socket is there", 30)
             if ports:
@@ -92,8 +100,8 @@ class Daemon(Process):
         return self.control_dir / f"{self.group}_{self.pid}.sock"
 
     def ctl(self, *arguments: str, seconds: float = 30.0) -> subprocess.CompletedProcess[str]:
-        """Run g3proxy-ctl against this daemon."""
-        argv = [str(BIN / "g3proxy-ctl"), "-G", self.group, "-p", str(self.pid), "-C", str(self.control_dir), *arguments]
+        """Run its control command against this daemon."""
+        argv = [str(BIN / f"{self.program}-ctl"), "-G", self.group, "-p", str(self.pid), "-C", str(self.control_dir), *arguments]
         return subprocess.run(
             argv, env={**os.environ, **environment()}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
         )
