@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from g3.servers.config import ListeningServerConfig
+    from g3.servers.config import ListenKeys, StreamServerConfig
     from g3.task import SocketAddress
     from g3.tree.listeners import Claim
     from g3.tree.node import NodeContext
@@ -51,82 +51,77 @@ class Connection(Protocol):
 
 
 @implementer(IServer)
-class ListeningServer(Node):
-    """Listens, refuses by C{ingress_network_filter}, speaks TLS where configured, and hands each client to L{serve}.
-
-    Timeouts of connections are deadlines looked at once a second: a connection sets an attribute, and no timer is made for it.
-    """
+class Listener(Node):
+    """Listens, refuses by C{ingress_network_filter}, and speaks TLS where configured."""
 
     log: ClassVar[Logger] = Logger()
     #: What makes our statistics from our name.
     make_stats: ClassVar[Callable[[str], Any]] = ServerStats
-    config: ListeningServerConfig
+    #: ALPN protocols offered to TLS clients.
+    alpn: ClassVar[tuple[str, ...]] = ()
+    #: Whether a client that speaks TLS with the server that hands it on is served.
+    takes_tls: ClassVar[bool] = True
+    #: Most bytes of one read of a client.
+    read_size = 65536
+    config: ListenKeys
 
-    def __init__(self, config: ListeningServerConfig, context: NodeContext) -> None:
+    def __init__(self, config: ListenKeys, context: NodeContext) -> None:
         super().__init__(config, context)
         self.online = True
         self.clock = context.reactor.seconds
         self.stats: ServerStats = self.lasting("server", "stats", lambda: type(self).make_stats(config.name))
         self.listen_stats: ListenStats = self.lasting("server", "listen", lambda: ListenStats(config.name))
-        self.connections: set[Connection] = set()
         self._claim: Claim | None = None
         self._tls: Any = None
-        self._tasks = 0
-        self._drained: Deferred[None] | None = None
-        self._ticking = LoopingCall(self._tick)
-        self._ticking.clock = context.reactor
 
     # -- life
 
     def prepare(self) -> None:
-        if self.config.tls_server is not None:
-            self._tls = server_context(self.config.tls_server, self.alpn)
+        options = getattr(self.config, "tls_server", None)
+        if options is not None:
+            self._tls = server_context(options, self.alpn)
         if self.config.listen is not None:
             self._claim = self.context.listeners.claim(self.config.listen, self)
-
-    #: ALPN protocols offered to TLS clients.
-    alpn: ClassVar[tuple[str, ...]] = ()
 
     def discard(self) -> None:
         if self._claim is not None:
             self._claim.release()
 
     def start(self) -> None:
-        self.stats.set_extra_tags(dict(self.config.extra_metrics_tags))
-        self.stats.online = self.listen_stats.online = True
-        self.context.metrics.add(self.stats)
+        self.listen_stats.online = True
         self.context.metrics.add(self.listen_stats)
         if self._claim is not None:
             self.listen_stats.instances += 1
             self._claim.start(self._accepted)
 
     def stop(self) -> Deferred[None] | None:
+        self._close_listener()
+        self._ended(None)
+        return None
+
+    def _close_listener(self) -> None:
         self.online = False
         if self._claim is not None:
             self._claim.release()
             self.listen_stats.instances -= 1
-        if not self._tasks:
-            self._ended(None)
-            return None
-        self._drained = Deferred()
-        return self._drained.addCallback(self._ended)
 
     def _ended(self, _: object) -> None:
         """The last task has ended."""
-        self.context.metrics.remove(self.stats)
         self.context.metrics.remove(self.listen_stats)
 
     def force_quit(self) -> None:
-        for connection in list(self.connections):
-            connection.quit()
+        """End every task now."""
 
     # -- clients
+
+    def _set_options(self, sock: socket.socket) -> None:
+        """Put our options on a client's socket."""
 
     def _accepted(self, sock: socket.socket, peer: SocketAddress) -> None:
         self.listen_stats.accepted += 1
         try:
             local = plain_address(sock.getsockname())
-            set_tcp_misc(sock, self.config.tcp_misc_opts)
+            self._set_options(sock)
         except OSError:  # the client is gone already
             self.listen_stats.failed += 1
             sock.close()
@@ -135,7 +130,10 @@ class ListeningServer(Node):
         if self.denied(info):
             sock.close()
             return
-        stream = Stream(self.context.reactor, sock, local=local, peer=peer, read_size=self.config.tcp_copy_buffer_size)
+        self._arrived(Stream(self.context.reactor, sock, local=local, peer=peer, read_size=self.read_size), info)
+
+    def _arrived(self, stream: Any, info: ClientInfo) -> None:
+        """A client that may be served; in plain TCP as yet."""
         self._secure(stream, info)
 
     def _secure(self, stream: Any, info: ClientInfo) -> None:
@@ -168,11 +166,76 @@ class ListeningServer(Node):
         return True
 
     def accept(self, stream: Any, client: ClientInfo) -> None:
-        """A client that another server hands on (IServer)."""
+        """A client that another server hands on (IServer). One that speaks TLS with that one does not with us."""
         if self.denied(client):
             stream.abortConnection()
+            return
+        sock = getattr(stream, "socket", None)
+        try:
+            if sock is not None:
+                self._set_options(sock)
+        except OSError:
+            self.listen_stats.failed += 1
+            stream.abortConnection()
+            return
+        if getattr(stream, "tls", None) is None:
+            stream.read_size = self.read_size
+            self._arrived(stream, client)
+        elif self.takes_tls:
+            self._begin(stream, client)
         else:
-            self._secure(stream, client)
+            stream.loseConnection()
+
+    def _begin(self, stream: Any, info: ClientInfo) -> None:
+        """The client is there, with TLS if there is any."""
+        raise NotImplementedError
+
+    def failed(self, error: BaseException) -> None:
+        """Something of ours went wrong while serving a client: a defect, logged with its traceback."""
+        self.log.error("{server}: {error!r}", server=self.name, error=error, exc_info=error)
+
+
+class ListeningServer(Listener):
+    """A listener that hands each client to L{serve}.
+
+    Timeouts of connections are deadlines looked at once a second: a connection sets an attribute, and no timer is made for it.
+    """
+
+    config: StreamServerConfig
+
+    def __init__(self, config: StreamServerConfig, context: NodeContext) -> None:
+        super().__init__(config, context)
+        self.read_size = config.tcp_copy_buffer_size
+        self.connections: set[Connection] = set()
+        self._tasks = 0
+        self._drained: Deferred[None] | None = None
+        self._ticking = LoopingCall(self._tick)
+        self._ticking.clock = context.reactor
+
+    def start(self) -> None:
+        self.stats.set_extra_tags(dict(self.config.extra_metrics_tags))
+        self.stats.online = True
+        self.context.metrics.add(self.stats)
+        super().start()
+
+    def stop(self) -> Deferred[None] | None:
+        self._close_listener()
+        if not self._tasks:
+            self._ended(None)
+            return None
+        self._drained = Deferred()
+        return self._drained.addCallback(self._ended)
+
+    def _ended(self, _: object) -> None:
+        self.context.metrics.remove(self.stats)
+        super()._ended(_)
+
+    def force_quit(self) -> None:
+        for connection in list(self.connections):
+            connection.quit()
+
+    def _set_options(self, sock: socket.socket) -> None:
+        set_tcp_misc(sock, self.config.tcp_misc_opts)
 
     def _begin(self, stream: Any, info: ClientInfo) -> None:
         self.stats.total_connections += 1
@@ -225,7 +288,3 @@ class ListeningServer(Node):
         self.stats.in_bytes += stream.bytes_in - connection.counted_in
         self.stats.out_bytes += stream.bytes_out - connection.counted_out
         connection.counted_in, connection.counted_out = stream.bytes_in, stream.bytes_out
-
-    def failed(self, error: BaseException) -> None:
-        """Something of ours went wrong while serving a client: a defect, logged with its traceback."""
-        self.log.error("{server}: {error!r}", server=self.name, error=error, exc_info=error)

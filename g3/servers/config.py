@@ -31,7 +31,7 @@ IDLE_CHECK_MIN, IDLE_CHECK_MAX = 2, 1800
 
 
 @config_class
-class ListeningServerConfig(ServerConfig):
+class ListenKeys(ServerConfig):
     """A server with a TCP listener."""
 
     listen: TCPListen | None = key(
@@ -41,6 +41,20 @@ class ListeningServerConfig(ServerConfig):
     ingress_network_filter: NetworkFilter[Any] | None = key(
         IngressFilter(), default=None, aliases=("ingress_net_filter",), doc="Which client addresses are served; others are closed at once."
     )
+
+
+@config_class
+class TLSKeys:
+    """TLS with clients."""
+
+    tls_server: ServerTLSOptions | None = key(ServerTLSValue(), default=None, aliases=("tls",), doc="Speak TLS with clients.")
+    tls_ticketer: Any = key(TicketerValue(), default=None, doc="Session ticket keys that roll, shared through Redis.")
+
+
+@config_class
+class StreamServerConfig(ListenKeys):
+    """A server that talks with its clients."""
+
     tcp_sock_speed_limit: StreamSpeed | None = key(StreamSpeedValue(), default=None, doc="Speed of each client connection.")
     tcp_conn_speed_limit: StreamSpeed | None = key(
         StreamSpeedValue(), default=None, aliases=("tcp_conn_limit", "conn_limit"), deprecated_for="tcp_sock_speed_limit"
@@ -49,12 +63,15 @@ class ListeningServerConfig(ServerConfig):
     tcp_copy_buffer_size: int = key(Size(4 * KIB), default=16 * KIB, unit="bytes", doc="Most bytes of one read while relaying.")
     tcp_copy_yield_size: int = key(Size(256 * KIB), default=1024 * KIB, unit="bytes", doc="Bytes relayed before other connections get their turn.")
     extra_metrics_tags: Any = key(MetricTags(), default=(), doc="Tags added to every metric of this server.")
-    tls_server: ServerTLSOptions | None = key(ServerTLSValue(), default=None, aliases=("tls",), doc="Speak TLS with clients.")
-    tls_ticketer: Any = key(TicketerValue(), default=None, doc="Session ticket keys that roll, shared through Redis.")
 
 
 @config_class
-class TaskServerConfig(ListeningServerConfig):
+class ListeningServerConfig(StreamServerConfig, TLSKeys):
+    """A server that talks with its clients, in TLS where that is configured."""
+
+
+@config_class
+class TaskServerConfig(StreamServerConfig):
     """A server that runs tasks: each leaves by an escaper, can go idle, and is logged."""
 
     escaper: str = key(Reference("escaper"), doc="The escaper by which tasks leave.")

@@ -16,7 +16,7 @@ from g3.config.values.size import Size
 from g3.config.values.tls import ClientTLSValue
 from g3.net.options import UpstreamKeepalive
 from g3.net.tls.options import ClientTLSOptions
-from g3.servers.config import KIB, DestinationKeys, TaskServerConfig
+from g3.servers.config import KIB, DestinationKeys, TaskServerConfig, TLSKeys
 from g3.servers.http_proxy.ftp import FTPClient
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @config_class
-class HTTPProxyConfig(TaskServerConfig, DestinationKeys):
+class HTTPProxyConfig(TaskServerConfig, TLSKeys, DestinationKeys):
     """A forward proxy for HTTP clients: absolute-form requests, CONNECT tunnels, and the well-known URIs that name another target.
 
     Clients speak HTTP/1.0 or HTTP/1.1, over TCP or, with tls_server, over TLS.
