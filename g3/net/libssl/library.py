@@ -65,8 +65,19 @@ int EVP_DigestSignInit(EVP_MD_CTX *ctx, EVP_PKEY_CTX **pctx, const EVP_MD *type,
 int EVP_DigestSign(EVP_MD_CTX *ctx, unsigned char *sig, size_t *siglen, const unsigned char *tbs, size_t tbslen);
 """
 
+_SM2 = """
+typedef struct pkcs8_priv_key_info_st PKCS8_PRIV_KEY_INFO;
+
+EVP_PKEY *EVP_PKEY_Q_keygen(void *libctx, const char *propq, const char *type, ...);
+int EVP_PKEY_CTX_set1_id(EVP_PKEY_CTX *ctx, const void *id, int len);
+int i2d_PUBKEY(const EVP_PKEY *a, unsigned char **pp);
+PKCS8_PRIV_KEY_INFO *EVP_PKEY2PKCS8(const EVP_PKEY *pkey);
+int i2d_PKCS8_PRIV_KEY_INFO(const PKCS8_PRIV_KEY_INFO *a, unsigned char **pp);
+void PKCS8_PRIV_KEY_INFO_free(PKCS8_PRIV_KEY_INFO *a);
+"""
+
 #: What libcrypto is asked for.
-_CRYPTO_GROUPS = (_CORE, _KEYS)
+_CRYPTO_GROUPS = (_CORE, _KEYS, _SM2)
 
 
 class LibraryError(G3Error):
