@@ -99,7 +99,7 @@ class KeylessConnection(Protocol):
     def connectionLost(self, reason: Failure | None = None) -> None:
         if not self._over:
             what = "unknown" if reason is None else str(reason.value)
-            if self.stream.write_failed:
+            if getattr(self.stream, "write_failed", False):
                 self._end(f"write failed: {what}")
             elif self._messages:
                 self._end(f"read failed: {what}")
@@ -332,7 +332,7 @@ class KeylessConnection(Protocol):
     def _finish_up(self) -> None:
         """The client has ended, or we are leaving: close when everything is answered."""
         if self._jobs:
-            self.stream.stop_reading()
+            self.stream.pauseProducing()
         elif self._fault:
             self._close(self._fault)
         elif not self._eof:

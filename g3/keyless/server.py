@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from zope.interface import implementer
 
@@ -16,6 +16,8 @@ from g3.servers.base import ListeningServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from twisted.internet.defer import Deferred
 
     from g3.keyless.common import Common
     from g3.task import ClientInfo, SocketAddress
@@ -76,20 +78,23 @@ class KeyServer(ListeningServer):
     # -- clients
 
     def serve(self, stream: Any, info: ClientInfo) -> KeylessConnection:
-        """The connection that serves a client."""
-        self.stats.total_tasks += 1
-        self.stats.alive_tasks += 1
+        """The connection that serves a client; it is the task, too."""
+        self.task_started()
         return KeylessConnection(self, stream, info)
 
     def gone(self, connection: Any) -> None:
         """A connection has ended."""
-        if connection in self.connections:
-            self.stats.alive_tasks -= 1
+        known = connection in self.connections
         super().gone(connection)
+        if known:
+            self.task_ended()
 
-    def went_offline(self, connection: Any) -> None:
-        """What was asked is answered, then the client has to go elsewhere."""
-        connection.retire()
+    def stop(self) -> Deferred[None] | None:
+        """What was asked is answered, then clients have to go elsewhere: they would stay for ever."""
+        drained = super().stop()
+        for connection in list(self.connections):
+            cast("KeylessConnection", connection).retire()
+        return drained
 
     # -- the limit on operations
 
