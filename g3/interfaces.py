@@ -111,6 +111,7 @@ class IHTTPForwardConnection(Interface):
     stream = Attribute("IStream")
     absolute_form = Attribute("bool: write the request target in absolute form (a proxy follows).")
     header_lines = Attribute("bytes: header lines, each ended by CRLF, to add to every request.")
+    private = Attribute("bool: the far end was told who the client is (PROXY protocol, its own address): no other client may be carried.")
     notes = Attribute("The g3.task.ConnectNotes of the task that opened it; a later task that reuses it is logged with these.")
 
 
@@ -225,6 +226,33 @@ class IAuditor(INode):
 
     def inspects(task):
         """Whether this task is to be looked at."""
+
+
+class ICertificateAgent(Interface):
+    """Has certificates for the names of connections that are intercepted: asks a generator elsewhere, or has one in this process.
+
+    C{service} and C{usage} are g3.proto.certgen.Service and Usage. A pair is a g3.lookup.certificates.CertificatePair. Nothing here fails or
+    waits for long: None is that there is no certificate.
+    """
+
+    def cached(service, usage, host):
+        """The pair that is at hand, or None; nobody is asked. For a look ahead, while the real upstream is being reached."""
+
+    def fetch(service, usage, host, mimic=None):
+        """The pair, or a Deferred of it, or of None. C{mimic} is the upstream's own certificate in DER, to make one like it."""
+
+    def stop():
+        """Not needed any more; who waits is told None."""
+
+
+class ILocator(Interface):
+    """Knows where addresses are: asks a locator elsewhere, or has a database in this process."""
+
+    def locate(ip):
+        """The g3.proto.iplocate.Location of an IPv4Address or IPv6Address, or a Deferred of it; None is that nobody knows. Never fails."""
+
+    def stop():
+        """Not needed any more; who waits is told None."""
 
 
 class IPublishable(Interface):
