@@ -19,6 +19,7 @@ from g3.config.topology import find_missing, sort_entries
 from g3.config.upstream_types import DEFAULT_TYPES, canonical_type, not_available, upstream_words
 from g3.config.value import ParseContext, Reference, Value
 from g3.errors import ConfigError
+from g3.logs.options import LogOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,6 +54,7 @@ class Section:
     value: Value[Any]
     default: Any = None
     doc: str = ""
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,12 @@ def proxy_layout(log: Section, stat: Section) -> Layout:
 def keymess_layout(sections: Mapping[str, Section]) -> Layout:
     """The layout of g3keymess; C{sections} are those of its own, log and stat among them."""
     return Layout("g3keymess", {**_process_sections(), **sections}, ("store", "server"), default_types={"server": "key_server"})
+
+
+def helper_layout(program: str, sections: Mapping[str, Section]) -> Layout:
+    """The layout of a helper that has no nodes, no control socket and no event logs; C{sections} are those of its own."""
+    process = _process_sections()
+    return Layout(program, {"runtime": process["runtime"], "worker": process["worker"], **sections}, ())
 
 
 def _process_sections() -> dict[str, Section]:
@@ -115,12 +123,12 @@ class MainConfig:
 
     @property
     def controller(self) -> ControllerConfig:
-        made: ControllerConfig = self.sections["controller"]
+        made: ControllerConfig = self.sections.get("controller", ControllerConfig())
         return made
 
     @property
     def log(self) -> Any:
-        return self.sections["log"]
+        return self.sections.get("log", LogOptions())
 
     @property
     def stat(self) -> Any:
@@ -230,6 +238,8 @@ class _Loader:
     def section(self, name: str, section: Section) -> Any:
         given = self.sections.get(name)
         if not given:
+            if section.required:
+                self.problems.error(Place(str(self.path)), f"required key {quote(name)} is missing in the main configuration")
             return section.default
         context = self.context(self.path)
         _, value = section.value.attempt(_merged(given), context)

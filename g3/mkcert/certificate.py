@@ -305,12 +305,12 @@ def authority_key_identifier(identifier: bytes) -> Extension:
     return Extension(ExtensionOID.AUTHORITY_KEY_IDENTIFIER.dotted_string, False, der.write(der.SEQUENCE, der.write(0x80, identifier)))
 
 
-def subject_alternative_name(hosts: Sequence[str]) -> Extension:
-    """Domains (A-labels, also with a wildcard) and addresses, as L{read_host} gives them."""
+def subject_alternative_name(hosts: Sequence[str], *, critical: bool = False) -> Extension:
+    """Domains (A-labels, also with a wildcard) and addresses, each in its one spelling."""
     names = []
     for host in hosts:
         try:
             names.append(der.write(0x87, ip_address(host).packed))
         except ValueError:
             names.append(der.write(0x82, host.encode("ascii")))
-    return Extension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME.dotted_string, False, der.write(der.SEQUENCE, *names))
+    return Extension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME.dotted_string, critical, der.write(der.SEQUENCE, *names))

@@ -62,6 +62,8 @@ _TLCP_SIGN: Final = key_usage("digital_signature", "content_commitment")
 _TLCP_ENC: Final = key_usage("key_encipherment", "data_encipherment", "key_agreement")
 _AUTHORITY: Final = key_usage("key_cert_sign", "crl_sign")
 
+#: A name with nothing in it.
+_NOBODY: Final = der.write(der.SEQUENCE)
 #: Kinds of keys by the dotted number of their algorithm, and for elliptic curves of their curve.
 _ALGORITHMS: Final = {
     "1.2.840.113549.1.1.1": Algorithm.RSA,
@@ -118,16 +120,18 @@ def leaf(
     subject: Subject, hosts: Sequence[str], key: Key, usage: Extension, *, client: bool, authority: Authority, window: Window | None = None
 ) -> Certificate:
     """A certificate of a server or a client, for a year or C{window}. C{hosts} are as g3.config.values.net.to_host gives them."""
+    name = subject.name()
     begin, end = window or validity(LEAF_DAYS)
     window = Window(begin, min(end, authority.certificate.not_after))
     extensions = (
         usage,
         extended_key_usage(client),
-        subject_alternative_name(hosts),
+        # Where nobody is named, the other names have to be read (RFC 5280 section 4.2.1.6).
+        subject_alternative_name(hosts, critical=name == _NOBODY),
         subject_key_identifier(key.spki),
         authority.identifier(),
     )
-    return _issued(_content(subject.name(), key.spki, window, extensions), authority)
+    return _issued(_content(name, key.spki, window, extensions), authority)
 
 
 def _issued(content: Content, authority: Authority) -> Certificate:
