@@ -4,7 +4,20 @@
 from g3.component import ComponentMaker
 
 server_http_proxy = ComponentMaker("server", "http_proxy", "g3.servers.http_proxy.HTTPProxyServer")
+server_socks_proxy = ComponentMaker("server", "socks_proxy", "g3.servers.socks_proxy.SocksProxyServer")
 server_dummy_close = ComponentMaker("server", "dummy_close", "g3.servers.dummy_close.DummyCloseServer")
+server_plain_tcp_port = ComponentMaker(
+    "server", "plain_tcp_port", "g3.servers.plain_tcp_port.PlainTCPPortServer", aliases=("plain_tcp",)
+)
+server_plain_tls_port = ComponentMaker(
+    "server", "plain_tls_port", "g3.servers.plain_tls_port.PlainTLSPortServer", aliases=("plain_tls",)
+)
+server_native_tls_port = ComponentMaker(
+    "server", "native_tls_port", "g3.servers.native_tls_port.NativeTLSPortServer", aliases=("native_tls",)
+)
+server_intelli_proxy = ComponentMaker(
+    "server", "intelli_proxy", "g3.servers.intelli_proxy.IntelliProxyServer", aliases=("ppdp_tcp_port", "ppdp_tcp")
+)
 
 escaper_direct_fixed = ComponentMaker("escaper", "direct_fixed", "g3.escapers.direct_fixed.DirectFixedEscaper")
 escaper_dummy_deny = ComponentMaker("escaper", "dummy_deny", "g3.escapers.dummy_deny.DummyDenyEscaper")
