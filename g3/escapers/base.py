@@ -58,6 +58,8 @@ class Escaper(Node):
         self.stats: EscaperStats = self.lasting("escaper", "stats", lambda: EscaperStats(config.name))
         self.traffic: Traffic = self.lasting("escaper", "traffic", lambda: Traffic(self.stats))
         self.logger: Logger | None = None
+        #: Whether the far end of a connection knows who the client is, so that no other client may be carried over it.
+        self.tells_client = getattr(config, "use_proxy_protocol", None) is not None or getattr(config, "bind_foreign", False)
         self.clock = context.reactor.seconds
 
     def start(self) -> None:

@@ -23,10 +23,13 @@ DIRECT: Final = HTTPCapability()
 class HTTPForwardConnection:
     """See L{IHTTPForwardConnection}."""
 
-    __slots__ = ("absolute_form", "header_lines", "notes", "stream")
+    __slots__ = ("absolute_form", "header_lines", "notes", "private", "stream")
 
-    def __init__(self, stream: Any, notes: ConnectNotes, *, absolute_form: bool = False, header_lines: bytes = b"") -> None:
+    def __init__(
+        self, stream: Any, notes: ConnectNotes, *, absolute_form: bool = False, header_lines: bytes = b"", private: bool = False
+    ) -> None:
         self.stream = stream
         self.notes = notes
         self.absolute_form = absolute_form
         self.header_lines = header_lines
+        self.private = private

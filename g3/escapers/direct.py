@@ -71,13 +71,13 @@ class DirectEscaper(Escaper):
     async def http_forward(self, task: Task) -> HTTPForwardConnection:
         """IHTTPForward."""
         self.stats.task_total += 1
-        return HTTPForwardConnection(self._ready(await self._open(task)), task.connect)
+        return HTTPForwardConnection(self._ready(await self._open(task)), task.connect, private=self.tells_client)
 
     async def https_forward(self, task: Task, tls: ClientTLS, name: str) -> HTTPForwardConnection:
         """IHTTPForward."""
         self.stats.task_total += 1
         secure = await self.secure(await self._open(task), task, tls, name, HTTP_FORWARD)
-        return HTTPForwardConnection(self._ready(secure), task.connect)
+        return HTTPForwardConnection(self._ready(secure), task.connect, private=self.tells_client)
 
     def _ready(self, stream: Any) -> Any:
         self.traffic.follow(stream)

@@ -29,6 +29,9 @@ COMPLAINTS = ("Traceback (most recent call last)", "Unhandled error in Deferred"
 COMMANDS: dict[str, list[str]] = {
     "twistd": [str(BIN / "twistd"), "-n", "--pidfile=", "g3proxy"],
     "g3proxy": [str(BIN / "g3proxy")],
+    # On the reactors everybody has.
+    "epoll": [str(BIN / "twistd"), "-n", "--pidfile=", "--reactor=epoll", "g3proxy"],
+    "asyncio": [str(BIN / "twistd"), "-n", "--pidfile=", "--reactor=asyncio", "g3proxy"],
 }
 
 

@@ -151,6 +151,59 @@ def answer_ok(_request: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
+class ScriptedOrigin:
+    """An origin that does with each connection what C{script(connection, number)} does; numbers count from 0. It closes when that returns."""
+
+    def __init__(self, script: Callable[[socket.socket, int], None]) -> None:
+        self._script = script
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.port: int = self._listener.getsockname()[1]
+        #: How many connections were ever made to it.
+        self.connections = 0
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            number, self.connections = self.connections, self.connections + 1
+            self._open.append(connection)
+            threading.Thread(target=self._serve, args=(connection, number), daemon=True).start()
+
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        with contextlib.suppress(OSError), connection:
+            connection.settimeout(30)
+            self._script(connection, number)
+
+    def close(self) -> None:
+        for each in [self._listener, *self._open]:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+def read_head(connection: socket.socket) -> bytes:
+    """All bytes up to the end of a head, and what came with it; empty at the end of the connection."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(65536)
+        if not piece:
+            return b""
+        data += piece
+    return data
+
+
+def read_exactly(connection: socket.socket, size: int) -> int:
+    """Read and forget so many bytes; how many there were until the connection's end."""
+    left = size
+    while left and (data := connection.recv(min(left, 1 << 20))):
+        left -= len(data)
+    return size - left
+
+
 class RecordingOrigin:
     """An origin that keeps every byte it is sent, connection by connection, and parses nothing but where a head ends.
 
@@ -161,6 +214,8 @@ class RecordingOrigin:
     def __init__(self, answer: Callable[[bytes], bytes] | None = answer_ok, *, namespace: Namespace | None = None, port: int = 0) -> None:
         self.answer = answer
         self.received: list[bytearray] = []
+        #: How many connections have ended.
+        self.ended = 0
         self._lock = threading.Condition()
         self._listener = socket.socket() if namespace is None else namespace.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -202,6 +257,9 @@ class RecordingOrigin:
             pass
         finally:
             connection.close()
+            with self._lock:
+                self.ended += 1
+                self._lock.notify_all()
 
     @property
     def everything(self) -> bytes:

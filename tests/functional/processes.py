@@ -61,6 +61,10 @@ class Process:
     def pid(self) -> int:
         return self.process.pid
 
+    def memory(self) -> int:
+        """Bytes of memory it has resident now."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     def output(self) -> str:
         """All it wrote so far."""
         return self.log.read_text(errors="replace")

@@ -38,10 +38,16 @@ class RawClient:
 
     def answer(self, method: str = "GET") -> Answer:
         """Read one response, interim ones skipped."""
-        response = http.client.HTTPResponse(_Keeper(self.file), method=method)  # type: ignore[arg-type]
-        response.begin()
+        response = self._head(method)
+        while response.status < 200:
+            response = self._head(method)
         body = b"" if method == "CONNECT" and response.status == 200 else response.read()
         return Answer(response.status, response.headers, body)
+
+    def _head(self, method: str) -> http.client.HTTPResponse:
+        response = http.client.HTTPResponse(_Keeper(self.file), method=method)  # type: ignore[arg-type]
+        response.begin()
+        return response
 
     def ask(self, data: bytes, method: str = "GET") -> Answer:
         """Send and read the response."""

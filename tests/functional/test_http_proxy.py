@@ -47,9 +47,16 @@ server:
 class ProxyCase(FunctionalTestCase):
     """A daemon with one http_proxy; C{more} are further keys of it, indented by four."""
 
+    #: How the daemon is started: see L{tests.functional.harness.COMMANDS}.
+    command = "twistd"
+
+    @staticmethod
+    def config(port: int, more: str = "", escaper: str = "e") -> str:
+        return BASE.format(port=port, more=more, escaper=escaper)
+
     def proxy(self, more: str = "", escaper: str = "e") -> int:
         port = free_port()
-        self.daemon = self.start_daemon(BASE.format(port=port, more=more, escaper=escaper), ports=[port])
+        self.daemon = self.start_daemon(self.config(port, more, escaper), ports=[port], command=self.command)
         return port
 
     def origin(self, answer: Callable[[bytes], bytes] | None = None) -> RecordingOrigin:

@@ -73,13 +73,13 @@ class HTTPProxyPeerEscaper(NextProxyEscaper):
         """IHTTPForward."""
         self.stats.task_total += 1
         lines = b"".join(line + b"\r\n" for line in self.login(task))
-        return HTTPForwardConnection(await self.peer(task), task.connect, absolute_form=True, header_lines=lines)
+        return HTTPForwardConnection(await self.peer(task), task.connect, absolute_form=True, header_lines=lines, private=self.tells_client)
 
     async def https_forward(self, task: Task, tls: ClientTLS, name: str) -> HTTPForwardConnection:
         """IHTTPForward."""
         self.stats.task_total += 1
         secure = await self.secure_tunnel(await self._tunnel(task), task, tls, name, HTTP_FORWARD)
-        return HTTPForwardConnection(secure, task.connect)
+        return HTTPForwardConnection(secure, task.connect, private=self.tells_client)
 
     async def _tunnel(self, task: Task) -> Any:
         """A stream through the next proxy to the task's upstream, made in C{peer_negotiation_timeout}."""

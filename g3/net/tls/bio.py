@@ -156,7 +156,7 @@ class TLSOverStream:
     def start(self, protocol: Any) -> None:
         """See IStream."""
         self.protocol = protocol
-        self._paused = False
+        self._paused = self._told_eof = False
         protocol.makeConnection(self)
         if self.protocol is protocol and not self._paused:
             self._deliver()

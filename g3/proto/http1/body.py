@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from g3.proto.http1.chunked import ChunkedReader
+from g3.proto.http1.chunked import ChunkedReader, Unchunked
 from g3.proto.http1.headers import CHUNKED, LENGTH, NONE, UNTIL_CLOSE
 
 if TYPE_CHECKING:
@@ -13,10 +13,15 @@ if TYPE_CHECKING:
     from g3.proto.http1.response import Response
 
 
+__all__ = ["ChunkedReader", "LengthReader", "Reader", "Unchunked", "UntilCloseReader", "request_reader", "response_reader"]
+
+
 class LengthReader:
     """A body of C{left} more bytes."""
 
     __slots__ = ("done", "left")
+    #: See L{ChunkedReader.ending}.
+    ending = False
 
     def __init__(self, length: int) -> None:
         self.left = length

@@ -47,12 +47,14 @@ class ChunkedReader:
     chunk extensions over the whole body. C{status} is that of the HTTPErrors: 400 for a client's body, 502 for an upstream's.
     """
 
-    __slots__ = ("_extension", "_left", "_line", "_state", "_status", "_trailer", "kinds", "max_line", "payload_bytes")
+    __slots__ = ("_extension", "_left", "_line", "_state", "_status", "_trailer", "kinds", "max_line", "payload", "payload_bytes")
 
     def __init__(self, max_line: int = 8192, max_trailer: int = 16384, max_extension: int = 16384, status: int = 400) -> None:
         self.max_line = max_line
         #: Bytes of content passed so far, without framing.
         self.payload_bytes = 0
+        #: Where content is kept, if anywhere.
+        self.payload: list[bytes] | None = None
         self._trailer = max_trailer
         self._extension = max_extension
         self._status = status
@@ -65,6 +67,11 @@ class ChunkedReader:
     def done(self) -> bool:
         """Whether the last chunk, the trailers and the empty line after them have gone by."""
         return self._state == _DONE
+
+    @property
+    def ending(self) -> bool:
+        """Whether the last chunk has gone by, and what follows it not yet."""
+        return self._state == _TRAILER
 
     @property
     def in_line(self) -> bool:
@@ -83,6 +90,8 @@ class ChunkedReader:
             state = self._state
             if state == _DATA:
                 take = min(self._left, end - at)
+                if self.payload is not None:
+                    self.payload.append(data[at : at + take])
                 at += take
                 self._left -= take
                 self.payload_bytes += take
@@ -151,6 +160,22 @@ class ChunkedReader:
 
     def _bad(self, what: str) -> HTTPError:
         return HTTPError(f"bad {what}", self._status)
+
+
+class Unchunked(ChunkedReader):
+    """A response body taken out of its chunks, for a client that knows none: C{take} gives the content of what was fed; trailers are lost."""
+
+    __slots__ = ()
+
+    def __init__(self, max_line: int) -> None:
+        super().__init__(max_line, status=502)
+        self.payload: list[bytes] = []
+
+    def take(self) -> bytes:
+        """The content since the last time."""
+        content = b"".join(self.payload)
+        self.payload.clear()
+        return content
 
 
 _REQUEST_TRAILERS: Final = FieldKinds(dict.fromkeys(_FORBIDDEN, 1), 400)

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from zope.interface import implementer
 
 from g3.errors import ProtocolError
+from g3.net.transport import LOW_MARK
 from g3.proto.http1.reply import reply
 from g3.proto.http1.request import find_end, parse_request
+from g3.relay.flow import HIGH_WATER
 from g3.servers.http_proxy.connect import Connect
 from g3.servers.http_proxy.exchange import NEVER, Exchange
 from g3.servers.http_proxy.forward import Forward
@@ -23,24 +25,35 @@ if TYPE_CHECKING:
     from g3.servers.http_proxy.upstream import Key, UpstreamConnection
     from g3.task import ClientInfo
 
-#: After a refusal the client may still be sending: what it sends is read and thrown away for this long (seconds) and this much (bytes),
-#: since closing at once would reset the connection and take the answer with it (RFC 9112 section 9.6).
-LINGER_SECONDS = 2.0
-LINGER_BYTES = 1 << 20
+#: After the last answer the client may still be sending: what it sends is read and thrown away, since closing at once would reset the
+#: connection and take the answer with it (RFC 9112 section 9.6). Until it is silent for so long, but no longer in all (seconds), and at
+#: most so many bytes.
+LINGER_SILENCE = 3.0
+LINGER_SECONDS = 30.0
+LINGER_BYTES = 1 << 28
+#: How long a client that was not told to close may be idle once the server is offline (seconds).
+OFFLINE_IDLE = 2.0
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol, IPushProducer)
 class ClientConnection:
     """Between two requests C{exchange} is None and C{deadline} (monotonic seconds) says when the client has waited too long.
 
     Bytes that come while an exchange does not want them are the next request's: they wait in C{buffer}, at most one head and what one
-    read brings more, and the client is paused meanwhile.
+    read brings more, and the client is paused meanwhile. No request begins while more than L{HIGH_WATER} bytes of earlier answers wait
+    for the client to read them.
+
+    @ivar arrived: when what is in C{buffer} began to arrive, monotonic seconds.
     """
 
     __slots__ = (
+        "_full",
+        "_linger_end",
         "_lingering",
         "_looping",
+        "_owed",
         "_paused",
+        "arrived",
         "buffer",
         "counted_in",
         "counted_out",
@@ -50,7 +63,6 @@ class ClientConnection:
         "info",
         "kept",
         "lost",
-        "received",
         "server",
         "stream",
     )
@@ -64,10 +76,11 @@ class ClientConnection:
         self.buffer = b""
         self.lost = self.ended = False
         self.counted_in = self.counted_out = 0
-        self._looping = self._paused = False
-        self._lingering = 0
-        self.received = server.clock()
-        self.deadline = self.received + server.config.pipeline_read_idle_timeout
+        self._looping = self._paused = self._full = False
+        self._lingering = self._owed = 0
+        self._linger_end = 0.0
+        self.arrived = server.clock()
+        self.deadline = self.arrived + server.config.pipeline_read_idle_timeout
 
     def makeConnection(self, transport: object) -> None:
         """The stream is known already."""
@@ -79,6 +92,9 @@ class ClientConnection:
         if exchange is None:
             if self._lingering:
                 self._linger(len(data))
+                return
+            if self._full:
+                self._read_ahead(data)
                 return
             scanned = len(self.buffer)
             if scanned:
@@ -93,7 +109,7 @@ class ClientConnection:
     def _read_ahead(self, data: bytes) -> None:
         """Keep what belongs to a later request; one request ahead is enough to stop reading (C{pipeline_size} counts heads)."""
         if not self.buffer:
-            self.received = self.server.clock()
+            self.arrived = self.server.clock()
         self.buffer += data
         config = self.server.config
         if len(self.buffer) > config.req_header_max_size or self.buffer.count(b"\r\n\r\n") >= config.pipeline_size:
@@ -124,14 +140,16 @@ class ClientConnection:
 
     # -- requests
 
-    def _read_request(self, data: bytes, scanned: int = 0) -> None:
+    def _read_request(self, data: bytes, scanned: int = 0, since: float | None = None) -> None:
+        """Begin with the request at the start of C{data}, if all of its head is there; C{scanned} bytes were looked at before. C{since}: when
+        it arrived, if it had to wait."""
         server = self.server
         try:
             end = find_end(data, 0, scanned, server.config.req_header_max_size)
             if end < 0:
                 if not scanned:
-                    self.received = server.clock()
-                    self.deadline = self.received + server.config.req_header_recv_timeout
+                    self.arrived = server.clock()
+                    self.deadline = self.arrived + server.config.req_header_recv_timeout
                 self.buffer = data
                 return
             request = parse_request(data if end == len(data) else data[:end])
@@ -139,12 +157,15 @@ class ClientConnection:
         except ProtocolError as error:
             self._refuse(error)
             return
-        if not scanned:
-            self.received = server.clock()
-        self.buffer = data[end:]
+        now = server.clock()
+        if end < len(data):
+            self.buffer = data[end:]
+            self.arrived = now if since is None else since
         if not server.online:
             request.keep_alive = False
-        exchange = self.exchange = Connect(self, request, target, self.received) if target.connect else Forward(self, request, target, self.received)
+        exchange = self.exchange = Connect(self, request, target, now) if target.connect else Forward(self, request, target, now)
+        if since is not None:
+            exchange.task.wait = now - since
         exchange.start()
 
     def _go_on(self) -> None:
@@ -152,11 +173,13 @@ class ClientConnection:
         if self._looping:
             return
         self._looping = True
-        while self.buffer and self.exchange is None and not self._lingering and not self.lost:
+        while self.buffer and self.exchange is None and not (self._full or self._lingering or self.lost):
             data = self.take()
-            self._read_request(data)
+            self._read_request(data, since=self.arrived)
             if self.exchange is None and len(self.buffer) == len(data):
-                break  # not a whole head yet
+                if self.ended:  # and never will be a whole head
+                    self._close(linger=False)
+                break
         self._looping = False
 
     def exchange_ended(self, closes: bool) -> None:
@@ -168,12 +191,15 @@ class ClientConnection:
         if closes or (self.ended and not self.buffer):
             self._close(linger=bool(self.buffer) or (exchange is not None and exchange.wants_body))
             return
-        self.deadline = self.server.clock() + self.server.config.pipeline_read_idle_timeout
+        server = self.server
+        self.deadline = server.clock() + (server.config.pipeline_read_idle_timeout if server.online else OFFLINE_IDLE)
+        if self.stream.queued > HIGH_WATER:
+            self._full = True
+            self.stream.registerProducer(self, True)
+            return
         self.resume()
         if self.buffer:
             self._go_on()
-        elif not self.server.online:
-            self.deadline = min(self.deadline, self.server.clock() + LINGER_SECONDS)
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer what is no request (or one nobody serves) and close."""
@@ -193,16 +219,16 @@ class ClientConnection:
         server = self.server
         return server.keepalive.enable and (server.shared_pool is not None or (self.exchange is not None and self.exchange.request.keep_alive))
 
-    def take_kept(self, key: Key) -> UpstreamConnection | None:
+    def take_kept(self, key: Key, now: float) -> UpstreamConnection | None:
         """A live idle connection to the same place by the same escaper, or None. Another idle one is closed."""
         kept, self.kept = self.kept, None
         if kept is not None:
             kept.keeper = None
-            if kept.key == key and kept.idle_since + self.server.keepalive.idle_expire > self.received:
+            if kept.key == key and kept.idle_since + self.server.keepalive.idle_expire > now:
                 return kept
             kept.discard()
         pool = self.server.shared_pool
-        return pool.take(key) if pool is not None else None
+        return pool.take(key) if pool is not None and key[3] is None and key[4] is None else None
 
     def keep(self, upstream: UpstreamConnection, closes: bool) -> None:
         """An exchange is done with it, and it may serve another: this client's next, or anybody's where that is configured."""
@@ -236,7 +262,7 @@ class ClientConnection:
             if self.exchange is not None:
                 self.exchange.expired()
             else:
-                self.abort() if self._lingering else self.stream.loseConnection()
+                self.stream.loseConnection()
         kept = self.kept
         if kept is not None and kept.idle_since + self.server.keepalive.idle_expire <= now:
             kept.discard()
@@ -253,15 +279,19 @@ class ClientConnection:
             return
         self.buffer = b""
         self._lingering = LINGER_BYTES
-        self.deadline = self.server.clock() + LINGER_SECONDS
+        now = self.server.clock()
+        self._linger_end = now + LINGER_SECONDS
+        self.deadline = now + LINGER_SILENCE
         self._paused = False
         self.stream.resumeProducing()
         self.stream.loseWriteConnection()
 
     def _linger(self, size: int) -> None:
         self._lingering -= size
-        if self._lingering <= 0:
-            self.abort()
+        if self._lingering > 0:
+            self.deadline = min(self.server.clock() + LINGER_SILENCE, self._linger_end)
+        else:
+            self.stream.loseConnection()
 
     def abort(self) -> None:
         """Cut the connection, so that what was sent is not taken for all of it."""
@@ -270,20 +300,18 @@ class ClientConnection:
             self.stream.abortConnection()
 
     def quit(self) -> None:
-        """The server quits: end what is running, then the connection."""
+        """The server quits: end what is running, and the connection after what was answered."""
         if self.exchange is not None:
             self.exchange.quit()
-        self.abort()
+        if not self._lingering:
+            self._close(linger=False)
 
     def readConnectionLost(self) -> None:
         self.ended = True
-        if self._lingering or (self.exchange is None and not self.buffer):
-            self.close_kept()
-            self.stream.loseConnection()
-        elif self.exchange is not None:
+        if self.exchange is not None:
             self.exchange.client_ended()
-        else:
-            self.stream.loseConnection()
+        elif not (self._full and self.buffer):
+            self._close(linger=False)
 
     def writeConnectionLost(self) -> None:
         """Our side is closed; the client's end is waited for."""
@@ -295,3 +323,34 @@ class ClientConnection:
             self.exchange.client_lost()
         self.close_kept()
         self.server.gone(self)
+        for _ in range(self._owed):
+            self.server.task_ended()
+
+    # -- answers that the client has not read yet
+
+    def resumeProducing(self) -> None:
+        """IPushProducer: the client has read on, go on with its next request."""
+        if self._full and self.stream.queued <= LOW_MARK:
+            self._full = False
+            self.stream.unregisterProducer()
+            if self.stream.disconnecting:
+                return
+            if self.ended and not self.buffer:
+                self._close(linger=False)
+                return
+            self.deadline = self.server.clock() + self.server.config.pipeline_read_idle_timeout
+            self.resume()
+            self._go_on()
+
+    def pauseProducing(self) -> None:
+        """IPushProducer: no request is begun already."""
+
+    def stopProducing(self) -> None:
+        """IPushProducer: connectionLost follows."""
+
+    def task_ended(self) -> None:
+        """The exchange's task is over; for a server that waits for its last one only once the client has the whole answer."""
+        if self.server.online or self.lost or not self.stream.queued:
+            self.server.task_ended()
+        else:
+            self._owed += 1

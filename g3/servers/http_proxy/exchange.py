@@ -33,7 +33,6 @@ class Exchange:
         self.request = request
         self.target = target
         self.task = Task(self.task_type, server.type_word, server.config.name, client.info, target.upstream, now)
-        self.task.wait = now - client.received
         self.task.path = target.path
         self.rsp_status = 0
         #: Whether bytes from the client belong to this exchange (and not to the next request).
@@ -114,4 +113,4 @@ class Exchange:
         if self.marks is not None:
             self.record(TaskEvent.FINISHED, error)
         self.client.exchange_ended(closes or (error.http_status == CLOSE and error.reason != "Finished"))
-        self.client.server.task_ended()
+        self.client.task_ended()

@@ -28,7 +28,7 @@ from g3.errors import (
 )
 from g3.interfaces import IHTTPForward
 from g3.logs.task import TaskEvent
-from g3.proto.http1.body import request_reader, response_reader
+from g3.proto.http1.body import Unchunked, request_reader, response_reader
 from g3.proto.http1.reply import CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE
 from g3.proto.http1.response import CHUNKED, UNTIL_CLOSE, find_end, parse_response
 from g3.relay.flow import HIGH_WATER, hold, release
@@ -50,6 +50,10 @@ if TYPE_CHECKING:
 PIPE_FROM = 262144
 #: Request body bytes taken before the upstream is there.
 READ_AHEAD = 65536
+#: Seconds for which a kept connection is used without asking the kernel about it first.
+SURE = 1.0
+#: Interim responses passed on for one request.
+INTERIM_MAX = 64
 
 
 class Forward(Exchange):
@@ -63,14 +67,18 @@ class Forward(Exchange):
         "_connecting",
         "_first",
         "_head",
+        "_held",
         "_idle_count",
+        "_interims",
         "_partial",
-        "_pipe",
         "_request_body",
+        "_request_pipe",
         "_response_body",
+        "_response_pipe",
         "_retried",
         "_seen",
         "_streamed",
+        "_unchunked",
         "https",
         "origin_status",
         "response",
@@ -94,8 +102,13 @@ class Forward(Exchange):
         self._request_body: Any = request_reader(request, client.server.config.body_line_max_length)
         self._response_body: Any = None
         self._head = self._first = self._partial = b""
+        #: The end of a chunked request body, from its last chunk on, until all of it is there and known to be good.
+        self._held = b""
+        self._interims = 0
         self._streamed = self._retried = False
-        self._pipe: Pipe | None = None
+        self._request_pipe: Pipe | None = None
+        self._response_pipe: Pipe | None = None
+        self._unchunked: Unchunked | None = None
         self._seen = -1
         self._idle_count = 0
 
@@ -119,6 +132,7 @@ class Forward(Exchange):
         """Follow the routes, then go."""
         picked = final_escaper(self.client.server.escaper, self.task)
         if isinstance(picked, Deferred):
+            self.client.deadline = NEVER
             self._connecting = Deferred.fromCoroutine(self._route(picked))
         else:
             self._carry(picked)
@@ -134,11 +148,22 @@ class Forward(Exchange):
 
     async def _route(self, picking: Deferred[Any]) -> None:
         try:
-            self._carry(await picking)
-        except TaskError as error:
-            self.fail(error)
+            escaper = await picking
         except CancelledError:
-            pass
+            return
+        except Exception as error:
+            self._connecting = None
+            self._not_connected(error)
+            return
+        self._connecting = None
+        self._carry(escaper)
+
+    def _not_connected(self, error: Exception) -> None:
+        if isinstance(error, TaskError):
+            self.fail(error)
+        else:
+            self.client.server.failed(error)
+            self.fail(InternalServerError())
 
     def _carry(self, escaper: Any) -> None:
         """Send over a kept connection if there is a live one, else over a new one."""
@@ -148,9 +173,10 @@ class Forward(Exchange):
             return
         scheme = self.target.scheme
         self.https = scheme == "https" and not capability.http_capability.forward_https
-        key = (id(escaper), self.task.upstream, self.https)
-        kept = None if self._retried else self.client.take_kept(key)
-        if kept is not None and (not self.wants_body or kept.alive()):
+        task = self.task
+        key = (escaper, task.upstream, self.target.tls_name if self.https else "", task.path, task.user)
+        kept = None if self._retried else self.client.take_kept(key, task.created)
+        if kept is not None and ((not self.wants_body and kept.idle_since + SURE > task.created) or kept.alive()):
             self.reused = True
             capability.http_reuse(self.task)
             self._send(kept)
@@ -171,15 +197,11 @@ class Forward(Exchange):
                 connection = await escaper.https_forward(self.task, self.client.server.tls_client, self.target.tls_name)
             else:
                 connection = await escaper.http_forward(self.task)
-        except TaskError as error:
-            self._connecting = None
-            self.fail(error)
-            return
         except CancelledError:
             return
         except Exception as error:
-            self.client.server.failed(error)
-            self.fail(InternalServerError())
+            self._connecting = None
+            self._not_connected(error)
             return
         self._connecting = None
         connection.stream.read_size = self.client.server.config.tcp_copy_buffer_size
@@ -200,11 +222,12 @@ class Forward(Exchange):
         task.stage = Stage.RELAYING
         if self.request.personal or self.request.proxy_authorization is not None:
             upstream.private = True
+        if upstream.lost:  # it spoke, or ended, before it was asked
+            self._broken(UpstreamReadFailed())
+            return
         self._head = self.target.head(self.request, upstream.absolute_form, upstream.header_lines, client.keeps_upstream)
         upstream.stream.write(self._head + self._first if self._first else self._head)
         self.times[0] = now
-        if upstream.lost:
-            return  # the write failed, and we were told
         if self.wants_body:
             client.deadline = NEVER
             self._resume_client()
@@ -221,14 +244,14 @@ class Forward(Exchange):
         remaining = getattr(self._request_body, "left", 0)
         if remaining >= PIPE_FROM and self.upstream is not None:
             self._streamed = True
-            self._pipe = Pipe(self.client.stream, self.upstream.stream, limit=remaining, finished=self._request_piped)
-            self._pipe.start()
+            self._request_pipe = Pipe(self.client.stream, self.upstream.stream, limit=remaining, finished=self._request_piped)
+            self._request_pipe.start()
         else:
             self.client.stream.resumeProducing()
 
     def _request_piped(self, pipe: Pipe, end: End) -> None:
         """A lost sink is told to its own connection; the source's end was told to the pipe alone."""
-        self._pipe = None
+        self._request_pipe = None
         self._request_body.advance(pipe.moved)
         if end is End.LIMIT:
             self.client.stream.resumeProducing()
@@ -256,6 +279,11 @@ class Forward(Exchange):
             data = data[:used]
         if body.done:
             self.wants_body = False
+            if self._held:
+                data, self._held = self._held + data, b""
+        elif body.ending:
+            self._held += data
+            return
         upstream = self.upstream
         if upstream is None:
             self._first += data
@@ -301,6 +329,9 @@ class Forward(Exchange):
         """Pass a 1xx on; a client of HTTP/1.0 is told nothing of it (RFC 9110 section 15.2)."""
         if response.status == 101:
             raise ProtocolError("unexpected 101")
+        self._interims += 1
+        if self._interims > INTERIM_MAX:
+            raise ProtocolError("too many interim responses")
         if self.request.version >= 11:
             self.client.stream.write(response.serialize())
 
@@ -309,14 +340,18 @@ class Forward(Exchange):
         server = client.server
         body = self._response_body = response_reader(response, server.config.body_line_max_length)
         if response.body == CHUNKED and request.version == 10:
-            raise ProtocolError("chunked response to HTTP/1.0")
+            # The client cannot read it, and our closing is the end it understands.
+            body = self._response_body = self._unchunked = Unchunked(server.config.body_line_max_length)
+            response.remove(b"transfer-encoding")
+            response.remove(b"trailer")
+            request.keep_alive = False
         used = body.feed(data) if data else 0
         self.response = response
         self.origin_status = self.rsp_status = response.status
         self._head = self._first = b""
         client.deadline = NEVER
         self.times[2] = server.clock()
-        if not server.online or response.body == UNTIL_CLOSE:
+        if not server.online or response.body == UNTIL_CLOSE or (self.wants_body and not response.keep_alive):
             request.keep_alive = False
         lines = response.forward_lines
         if server.custom_headers:
@@ -326,7 +361,7 @@ class Forward(Exchange):
         elif request.version == 10:
             lines.append(CONNECTION_KEEP_ALIVE)
         head = b"\r\n".join((b"HTTP/1.1" + response.status_line[8:], *lines, b"\r\n"))
-        client.stream.write(head + data[:used] if used else head)
+        client.stream.write(head + (data[:used] if self._unchunked is None else self._unchunked.take()) if used else head)
         if body.done:
             self._response_done(used == len(data))
         else:
@@ -339,7 +374,11 @@ class Forward(Exchange):
         except ProtocolError as error:
             self.fail(InvalidUpstreamProtocol(f"invalid remote response: {error}"))
             return
-        self.client.stream.write(data if used == len(data) else data[:used])
+        if self._unchunked is not None:
+            data, used = data[used:], 0
+            self.client.stream.write(self._unchunked.take())
+        else:
+            self.client.stream.write(data if used == len(data) else data[:used])
         if body.done:
             self._response_done(used == len(data))
         elif not self.ended:
@@ -352,13 +391,13 @@ class Forward(Exchange):
             return
         limit = None if response.body == UNTIL_CLOSE else getattr(self._response_body, "left", 0)
         if limit is None or limit >= PIPE_FROM:
-            self._pipe = Pipe(upstream.stream, client.stream, limit=limit, finished=self._response_piped)
-            self._pipe.start()
+            self._response_pipe = Pipe(upstream.stream, client.stream, limit=limit, finished=self._response_piped)
+            self._response_pipe.start()
         elif client.stream.queued > HIGH_WATER:
             hold(upstream.stream, client.stream)
 
     def _response_piped(self, pipe: Pipe, end: End) -> None:
-        self._pipe = None
+        self._response_pipe = None
         if end is End.SINK_LOST:
             return
         if end is End.SOURCE_LOST:
@@ -386,7 +425,7 @@ class Forward(Exchange):
         self.upstream = None
         if self.wants_body:
             self.request.keep_alive = False
-            self._stop_pipe()
+            self._stop_pipes()
         if upstream is not None:
             upstream.exchange = None
             if response is not None and response.keep_alive and not upstream.lost and not self.wants_body:
@@ -419,7 +458,7 @@ class Forward(Exchange):
     def _broken(self, error: TaskError) -> None:
         """No response will come on this connection: try once more if it was an old one that had said nothing."""
         upstream = self.upstream
-        if upstream is None or not self.reused or self._retried or self._streamed or self._partial or self._pipe is not None:
+        if upstream is None or not self.reused or self._retried or self._streamed or self._partial or self._interims:
             self.fail(error)
             return
         if self.marks is not None:
@@ -437,16 +476,17 @@ class Forward(Exchange):
         if self._connecting is not None:
             connecting, self._connecting = self._connecting, None
             connecting.cancel()
-        self._stop_pipe()
+        self._stop_pipes()
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
             release(upstream.stream)
             upstream.discard()
 
-    def _stop_pipe(self) -> None:
-        if self._pipe is not None:
-            pipe, self._pipe = self._pipe, None
-            pipe.stop()
+    def _stop_pipes(self) -> None:
+        for pipe in (self._request_pipe, self._response_pipe):
+            if pipe is not None:
+                pipe.stop()
+        self._request_pipe = self._response_pipe = None
 
     def answer(self, error: TaskError, closes: bool) -> None:
         """Before the response head an error page; after it the connection is cut, so that nobody takes it for a clean end."""

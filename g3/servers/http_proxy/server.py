@@ -36,7 +36,7 @@ class HTTPProxyServer(ListeningServer):
         self.targets = Targets(config)
         self.tls_client: ClientTLS | None = None
         self.keepalive: UpstreamKeepalive = config.http_forward_upstream_keepalive
-        self.shared_pool = SharedPool() if self.keepalive.shared else None
+        self.shared_pool = SharedPool(context.timers, self.clock, self.keepalive.idle_expire) if self.keepalive.shared else None
         self.custom_headers = config.server_id is not None or config.echo_chained_info
         self.task_log = context.logs.logger("task", config.name, config.log_type, shared=config.shared_logger)
         self.idle = IdleWatch(context.timers, config.idle_interval)
@@ -67,8 +67,6 @@ class HTTPProxyServer(ListeningServer):
     def _tick(self) -> None:
         super()._tick()
         now, config = self.clock(), self.config
-        if self.shared_pool is not None:
-            self.shared_pool.expire(now - self.keepalive.idle_expire)
         if now >= self._next_idle:
             self._next_idle = now + config.idle_interval
             self._each_exchange("idle_tick")

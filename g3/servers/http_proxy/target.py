@@ -93,7 +93,7 @@ class Targets:
         if self._steal:
             request.drop(_FORWARDED)
         if self._drop_port and uri.port == PORTS[uri.scheme]:
-            self._drop_default_port(request)
+            self._drop_default_port(request, uri.port)
         return uri
 
     def _local(self, request: Request, uri: URITarget) -> URITarget:
@@ -114,10 +114,10 @@ class Targets:
         return full.rpartition(b":")[0] if uri.port == PORTS[uri.scheme] else full
 
     @staticmethod
-    def _drop_default_port(request: Request) -> None:
+    def _drop_default_port(request: Request, default: int) -> None:
         value = request.host or b""
         name, colon, port = value.rpartition(b":")
-        if colon and port.isdigit():
+        if colon and port.isdigit() and int(port) == default:
             request.set_host(name)
 
     def _path_selection(self, request: Request) -> PathSelection | None:

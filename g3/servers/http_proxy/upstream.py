@@ -10,17 +10,23 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from zope.interface import implementer
 
+from g3.net.tls.stream import TLSStream
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.python.failure import Failure
 
+    from g3.net.timers import Timer, TimerWheel
     from g3.servers.http_proxy.forward import Forward
-    from g3.task import ConnectNotes, Upstream
+    from g3.task import ConnectNotes, PathSelection, Upstream
 
 #: Shared idle connections, in all and for one upstream.
 SHARED_MAX = 1024
 SHARED_MAX_PER_UPSTREAM = 64
 
-Key = tuple[int, "Upstream", bool]
+#: Who may be carried over one connection: escaper, upstream, the name TLS was made with ("" without), way out, user.
+Key = tuple[Any, "Upstream", str, "PathSelection | None", Any]
 
 
 @implementer(IHalfCloseableProtocol)
@@ -38,8 +44,8 @@ class UpstreamConnection:
         self.exchange: Forward | None = None
         self.keeper: Any = None
         self.lost = False
-        #: Carried somebody's credentials: never to serve another client.
-        self.private = bool(connection.header_lines)
+        #: Carried somebody's credentials, or was told who the client is: never to serve another one.
+        self.private = connection.private or bool(connection.header_lines) or key[3] is not None or key[4] is not None
         #: Header lines about this connection for every response, made at the first.
         self.extra: bytes | None = None
         self.idle_since = 0.0
@@ -81,12 +87,13 @@ class UpstreamConnection:
             self.stream.abortConnection()
 
     def alive(self) -> bool:
-        """Ask the kernel whether the peer has closed, for a request that could not be sent twice. Costs a system call."""
+        """Ask the kernel whether the peer has closed, or spoken without being asked, which the next request would take for its answer.
+        Costs a system call. TLS may have something to say of its own."""
         raw = getattr(self.stream, "socket", None)
         if raw is None:
             return not self.lost
         try:
-            return bool(raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+            return bool(raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)) and isinstance(self.stream, TLSStream)
         except BlockingIOError:
             return True
         except OSError:
@@ -94,11 +101,15 @@ class UpstreamConnection:
 
 
 class SharedPool:
-    """Idle connections that any client of one server may use. The most recently used is taken first; at the cap the oldest closes."""
+    """Idle connections that any client of one server may use. The most recently used is taken first; at the cap the oldest closes, and each
+    after C{idle_expire} seconds, whether there are clients then or not."""
 
-    __slots__ = ("_by_key", "_order")
+    __slots__ = ("_by_key", "_clock", "_idle_expire", "_order", "_timer", "_timers")
 
-    def __init__(self) -> None:
+    def __init__(self, timers: TimerWheel, clock: Callable[[], float], idle_expire: float) -> None:
+        """@param clock: monotonic seconds, as C{idle_since} of the connections."""
+        self._timers, self._clock, self._idle_expire = timers, clock, idle_expire
+        self._timer: Timer | None = None
         self._by_key: dict[Key, list[UpstreamConnection]] = {}
         self._order: OrderedDict[UpstreamConnection, None] = OrderedDict()
 
@@ -114,6 +125,8 @@ class SharedPool:
         self._by_key.setdefault(upstream.key, []).append(upstream)
         self._order[upstream] = None
         upstream.keeper = self
+        if self._timer is None:
+            self._watch()
 
     def take(self, key: Key) -> UpstreamConnection | None:
         waiting = self._by_key.get(key)
@@ -132,10 +145,23 @@ class SharedPool:
         if not waiting:
             del self._by_key[upstream.key]
 
-    def expire(self, before: float) -> None:
-        """Close what has been idle since before that time (monotonic seconds)."""
-        while self._order and (oldest := next(iter(self._order))).idle_since < before:
+    def _watch(self) -> None:
+        """Look again when the oldest has been idle for long enough."""
+        oldest = next(iter(self._order))
+        self._timer = self._timers.add(oldest.idle_since + self._idle_expire - self._clock(), self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        before = self._clock() - self._idle_expire
+        while self._order and (oldest := next(iter(self._order))).idle_since <= before:
             oldest.discard()
+        if self._order:
+            self._watch()
 
     def close(self) -> None:
-        self.expire(float("inf"))
+        """Close all of them."""
+        while self._order:
+            next(iter(self._order)).discard()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from g3.net.timers import TimerWheel
 from g3.servers.http_proxy import upstream
 from g3.servers.http_proxy.upstream import Key, SharedPool, UpstreamConnection
 from g3.task import ConnectNotes, Upstream
@@ -26,16 +28,21 @@ class Stream:
 
 
 def connection(port: int = 80) -> UpstreamConnection:
-    given = SimpleNamespace(stream=Stream(), absolute_form=False, header_lines=b"", notes=ConnectNotes())
-    key: Key = (1, Upstream("a.test", port), False)
+    given = SimpleNamespace(stream=Stream(), absolute_form=False, header_lines=b"", private=False, notes=ConnectNotes())
+    key: Key = (1, Upstream("a.test", port), "", None, None)
     return UpstreamConnection(given, key)
 
 
 class SharedPoolTests(SynchronousTestCase):
     """Idle connections for everybody: bounded, and none used that has said something."""
 
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.wheel = TimerWheel(self.clock, 0.1)
+        self.pool = SharedPool(self.wheel, self.clock.seconds, 2.0)
+
     def test_the_most_recently_used_is_taken_first(self) -> None:
-        pool, first, second = SharedPool(), connection(), connection()
+        pool, first, second = self.pool, connection(), connection()
         pool.put(first)
         pool.put(second)
         self.assertIs(pool.take(first.key), second)
@@ -43,7 +50,7 @@ class SharedPoolTests(SynchronousTestCase):
         self.assertIsNone(pool.take(first.key))
 
     def test_what_speaks_while_idle_is_closed_and_gone(self) -> None:
-        pool, idle = SharedPool(), connection()
+        pool, idle = self.pool, connection()
         pool.put(idle)
         idle.dataReceived(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
         self.assertTrue(idle.stream.aborted)
@@ -51,7 +58,7 @@ class SharedPoolTests(SynchronousTestCase):
         self.assertEqual(len(pool), 0)
 
     def test_it_is_bounded_in_all_and_for_one_upstream(self) -> None:
-        pool = SharedPool()
+        pool = self.pool
         made = [connection() for _ in range(upstream.SHARED_MAX_PER_UPSTREAM + 5)]
         for one in made:
             pool.put(one)
@@ -62,11 +69,18 @@ class SharedPoolTests(SynchronousTestCase):
         self.assertEqual(len(pool), upstream.SHARED_MAX)
 
     def test_the_idle_end(self) -> None:
-        pool, old, new = SharedPool(), connection(), connection()
-        old.idle_since, new.idle_since = 1.0, 5.0
+        """Each after its time, with no client there; at close all."""
+        pool, old, new = self.pool, connection(), connection()
         pool.put(old)
+        self.clock.advance(1.5)
+        new.idle_since = self.clock.seconds()
         pool.put(new)
-        pool.expire(3.0)
+        self.clock.advance(0.4)
+        self.assertFalse(old.stream.aborted)
+        self.clock.advance(0.3)
         self.assertEqual((old.stream.aborted, new.stream.aborted, len(pool)), (True, False, 1))
+        self.clock.advance(2)
+        self.assertTrue(new.stream.aborted)
+        pool.put(connection())
         pool.close()
-        self.assertEqual(len(pool), 0)
+        self.assertEqual((len(pool), len(self.wheel)), (0, 0))

@@ -1,0 +1,570 @@
+# SPDX-License-Identifier: Apache-2.0
+"""http_proxy where one side does not behave: answers before requests end, peers that vanish, read nothing, say too much or too little."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import signal
+import socket
+import struct
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.functional.peers import ScriptedOrigin, read_exactly, read_head
+from tests.functional.processes import free_port
+from tests.functional.test_http_proxy import ProxyCase, get
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.functional.rawhttp import RawClient
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+MB = 1 << 20
+#: SO_LINGER that makes a close a reset.
+RESET = struct.pack("ii", 1, 0)
+
+
+class ExchangeCase(ProxyCase):
+    """Scripted origins."""
+
+    def scripted(self, script: Callable[[socket.socket, int], None]) -> ScriptedOrigin:
+        origin = ScriptedOrigin(script)
+        self.addCleanup(origin.close)
+        return origin
+
+    def tasks_alive(self) -> int:
+        """What the daemon says of its one server."""
+        said = self.daemon.ctl("server", "http", "status").stdout
+        return int(next(line.split(":")[1] for line in said.splitlines() if "alive" in line))
+
+
+def upload(client: RawClient, request: bytes, size: int) -> None:
+    """A request and so many bytes of body, whatever is answered meanwhile."""
+    client.sock.settimeout(20)
+    client.send(request)
+    for _ in range(size // MB):
+        client.send(b"u" * MB)
+
+
+class EarlyAnswerTests(ExchangeCase):
+    """The answer comes before the request has ended, and reaches a client that only reads when it has sent all."""
+
+    size = 50 * MB
+
+    def test_a_refusal_of_the_origin_reaches_a_client_that_is_still_uploading(self) -> None:
+        """413 and closed by the origin, 50 MB on their way, by length and in chunks; the client is told that the connection ends."""
+
+        def refuse(connection: socket.socket, _number: int) -> None:
+            read_head(connection)
+            connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 4\r\n\r\nmuch")
+            time.sleep(0.3)
+
+        origin = self.scripted(refuse)
+        port = self.proxy()
+        for framing in (f"Content-Length: {self.size}", "Transfer-Encoding: chunked"):
+            client = self.client(port)
+            head = get(origin.port, "/", framing, method="POST")
+            upload(client, head if "Length" in framing else head + b"%x\r\n" % self.size, self.size)
+            answer = client.answer()
+            self.assertEqual((answer.status, answer.body, answer.headers["Connection"].lower()), (413, b"much", "close"), framing)
+
+    def test_a_refusal_of_ours_reaches_a_client_that_is_still_uploading(self) -> None:
+        """521, 403 and 400, and their reason is all the client gets."""
+        port = self.proxy()
+        length = f"Content-Length: {self.size}"
+        for request, status in (
+            (get(free_port(), "/", length, method="PUT"), 521),
+            (get(80, "/", length, method="PUT", host="127.0.0.2"), 403),
+            (get(free_port(), "/", length, "Content-Length: 1", method="PUT"), 400),
+        ):
+            client = self.client(port)
+            upload(client, request, self.size)
+            self.assertEqual(client.answer().status, status)
+            self.assertTrue(client.ended())
+
+    def test_a_large_answer_to_an_unfinished_upload_arrives_whole(self) -> None:
+        """Both directions are in full flow when the origin has said all and closes."""
+        content = hashlib.sha256(b"x").digest() * (4 * MB // 32)
+
+        def answer(connection: socket.socket, _number: int) -> None:
+            read_head(connection)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+            time.sleep(0.3)
+
+        origin = self.scripted(answer)
+        client = self.client(self.proxy())
+        client.sock.settimeout(20)
+        client.send(get(origin.port, "/", f"Content-Length: {self.size}", method="POST") + b"u" * MB)
+        stop = threading.Event()
+
+        def go_on() -> None:
+            while not stop.wait(0.05):
+                client.sock.sendall(b"u" * 1000)
+
+        thread = threading.Thread(target=go_on, daemon=True)
+        thread.start()
+        time.sleep(4)
+        self.assertEqual(client.answer().body, content)
+        stop.set()
+        thread.join()
+
+    def test_an_origin_that_answers_early_and_reads_on_keeps_its_connection(self) -> None:
+        """The upload goes on to its end, and both connections carry the next request."""
+
+        def answer(connection: socket.socket, _number: int) -> None:
+            head = read_head(connection)
+            connection.sendall(OK)
+            read_exactly(connection, 8 * MB - len(head.partition(b"\r\n\r\n")[2]))
+            read_head(connection)
+            connection.sendall(OK)
+            read_head(connection)
+
+        origin = self.scripted(answer)
+        client = self.client(self.proxy())
+        client.send(get(origin.port, "/", f"Content-Length: {8 * MB}", method="POST"))
+        self.assertEqual(client.answer().body, b"ok")
+        for _ in range(8):
+            client.send(b"u" * MB)
+        self.assertEqual(client.ask(get(origin.port)).body, b"ok")
+        self.assertEqual(origin.connections, 1)
+
+
+class RetryTests(ExchangeCase):
+    """A kept connection that dies is replaced, once, and only while it has said nothing."""
+
+    def requests(self, *last_words: bytes, body: bytes = b"") -> tuple[int, list[bytes]]:
+        """The status of a second request, when each connection but the last answers one request and then ends with one of C{last_words} in
+        place of a second answer; and all requests that arrived."""
+        heads: list[bytes] = []
+
+        def script(connection: socket.socket, number: int) -> None:
+            if number == 0:
+                heads.append(read_head(connection))
+                connection.sendall(OK)
+            heads.append(read_head(connection))
+            if number < len(last_words):
+                connection.sendall(last_words[number])
+            else:
+                connection.sendall(OK)
+                read_head(connection)
+
+        origin = self.scripted(script)
+        client = self.client(self.port)
+        self.assertEqual(client.ask(get(origin.port)).status, 200)
+        lines = (f"Content-Length: {len(body)}",) if body else ()
+        return client.ask(get(origin.port, "/second", *lines, method="POST" if body else "GET") + body).status, heads[1:]
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.port = self.proxy()
+
+    def test_once_over_a_new_connection_with_its_body(self) -> None:
+        for body in (b"", b"hello"):
+            status, heads = self.requests(b"", body=body)
+            self.assertEqual(status, 200)
+            self.assertEqual(len(heads), 2)
+            self.assertEqual(heads[0], heads[1])
+            self.assertTrue(heads[1].endswith(b"\r\n\r\n" + body))
+
+    def test_not_twice(self) -> None:
+        status, heads = self.requests(b"", b"")
+        self.assertEqual((status, len(heads)), (502, 2))
+
+    def test_not_after_a_byte_of_an_answer(self) -> None:
+        """Part of a head, or an interim answer: the request was seen."""
+        for words in (b"H", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"):
+            status, heads = self.requests(words)
+            self.assertEqual((status, len(heads)), (502, 1), words)
+
+    def test_not_on_a_new_connection(self) -> None:
+        def nothing(connection: socket.socket, _number: int) -> None:
+            read_head(connection)
+
+        origin = self.scripted(nothing)
+        self.assertEqual(self.client(self.port).ask(get(origin.port)).status, 502)
+        self.assertEqual(origin.connections, 1)
+
+    def test_what_an_idle_origin_said_unasked_is_no_answer(self) -> None:
+        """A 408 that some send before they close."""
+
+        def script(connection: socket.socket, _number: int) -> None:
+            read_head(connection)
+            connection.sendall(OK)
+            time.sleep(0.2)
+            connection.sendall(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+
+        origin = self.scripted(script)
+        client = self.client(self.port)
+        for _ in range(2):
+            self.assertEqual(client.ask(get(origin.port)).status, 200)
+            time.sleep(0.4)
+
+
+class BoundedTests(ExchangeCase):
+    """What one side offers and the other does not take costs a bounded amount of memory."""
+
+    def grown(self, work: Callable[[], object]) -> int:
+        """MiB by which the daemon grew meanwhile."""
+        before = self.daemon.memory()
+        work()
+        return (self.daemon.memory() - before) // MB
+
+    def test_pipelined_answers_that_nobody_reads(self) -> None:
+        """Thousands of requests, each with an answer of 15 KB: the proxy stops asking. Once read, all arrive."""
+        body = b"b" * 15000
+
+        def script(connection: socket.socket, _number: int) -> None:
+            while head := read_head(connection):
+                connection.sendall((b"HTTP/1.1 200 OK\r\nContent-Length: 15000\r\n\r\n" + body) * head.count(b"\r\n\r\n"))
+
+        origin = self.scripted(script)
+        client = self.client(self.proxy())
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        count = 3000
+
+        def send() -> None:
+            for _ in range(count):
+                client.sock.sendall(get(origin.port))
+
+        def work() -> None:
+            thread = threading.Thread(target=send, daemon=True)
+            thread.start()
+            time.sleep(2)
+            self.addCleanup(thread.join, 10)
+
+        self.assertLess(self.grown(work), 12)
+        for number in range(count):
+            self.assertEqual(len(client.answer().body), 15000, number)
+
+    def test_interim_answers_without_end(self) -> None:
+        """So many, and then it is a 502."""
+
+        def script(connection: socket.socket, _number: int) -> None:
+            read_head(connection)
+            while True:
+                connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 100)
+
+        origin = self.scripted(script)
+        client = self.client(self.proxy())
+        client.send(get(origin.port))
+        self.assertIn(b"HTTP/1.1 502 ", client.everything())
+
+    def test_a_slow_client_is_not_cut_while_the_answer_is_on_its_way(self) -> None:
+        """It has sent more than one request, which is not served, and reads the only answer slowly: all of it arrives."""
+        content = b"c" * (3 * MB)
+
+        def script(connection: socket.socket, _number: int) -> None:
+            read_head(connection)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + content)
+
+        origin = self.scripted(script)
+        client = self.client(self.proxy())
+        client.send(get(origin.port, "/", "Connection: close") + b"\r\n\r\nmore")
+        client.sock.settimeout(10)
+        got = 0
+        for _ in range(6):
+            got += len(client.sock.recv(100000))
+            time.sleep(0.7)
+        while data := client.sock.recv(MB):
+            got += len(data)
+        self.assertGreater(got, len(content))
+
+
+class OldClientTests(ExchangeCase):
+    """HTTP/1.0 clients."""
+
+    def test_a_chunked_answer_is_taken_out_of_its_chunks(self) -> None:
+        """An origin that sends chunks to HTTP/1.0 all the same: our close is the end, and a fault is a reset."""
+        pieces = [
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\nX-A: 1\r\n\r\n5\r\nhel",
+            b"lo\r\n6;a=b\r\n world\r",
+            b"\n0\r\nX: y\r\n\r\n",
+        ]
+
+        def script(connection: socket.socket, _number: int) -> None:
+            for piece in pieces if b"/good" in read_head(connection) else [*pieces[:2], b"\nno size\r\n"]:
+                connection.sendall(piece)
+                time.sleep(0.1)
+            read_head(connection)
+
+        origin = self.scripted(script)
+        port = self.proxy()
+        client = self.client(port)
+        client.send(get(origin.port, "/good", "Connection: keep-alive", version="1.0"))
+        head, _, body = client.everything().partition(b"\r\n\r\n")
+        self.assertEqual(body, b"hello world")
+        self.assertNotIn(b"chunked", head)
+        self.assertNotIn(b"Trailer", head)
+        self.assertIn(b"X-A: 1", head)
+        client = self.client(port)
+        client.send(get(origin.port, "/bad", version="1.0"))
+        with self.assertRaises(ConnectionResetError):
+            while client.sock.recv(65536):
+                pass
+
+    def test_no_interim_answer(self) -> None:
+        def script(connection: socket.socket, _number: int) -> None:
+            read_head(connection)
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n" + OK)
+            read_head(connection)
+
+        client = self.client(self.proxy())
+        client.send(get(self.scripted(script).port, version="1.0"))
+        self.assertTrue(client.everything().startswith(b"HTTP/1.1 200 OK\r\n"))
+
+
+class BodylessTests(ExchangeCase):
+    """Answers that have no body whatever their fields say (RFC 9112 section 6.3)."""
+
+    def test_head_204_304_and_length_0_leave_both_connections_in_step(self) -> None:
+        answers = {
+            b"/head": b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n",
+            b"/chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"/204": b"HTTP/1.1 204 No Content\r\n\r\n",
+            b"/304": b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n",
+            b"/0": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+            b"/ok": OK,
+        }
+
+        def script(connection: socket.socket, _number: int) -> None:
+            while head := read_head(connection):
+                for request in head.split(b"\r\n\r\n")[:-1]:
+                    connection.sendall(answers[request.split(b" ")[1]])
+
+        origin = self.scripted(script)
+        client = self.client(self.proxy())
+        order = [("HEAD", "/head"), ("HEAD", "/chunked"), ("GET", "/204"), ("GET", "/304"), ("GET", "/0"), ("GET", "/ok")]
+        client.send(b"".join(get(origin.port, path, method=method) for method, path in order))
+        self.assertEqual([client.answer(method).status for method, _ in order], [200, 200, 204, 304, 200, 200])
+        self.assertEqual(origin.connections, 1)
+
+    def test_errors_among_pipelined_answers_keep_their_places(self) -> None:
+        """The last one that is no request ends it."""
+        origin = self.origin()
+        client = self.client(self.proxy())
+        dead = free_port()
+        client.send(get(origin.port) + get(dead) + get(dead, method="HEAD") + get(origin.port) + get(80, host="127.0.0.2") + b"nonsense\r\n\r\n")
+        got = [client.answer(method).status for method in ("GET", "GET", "HEAD", "GET", "GET", "GET")]
+        self.assertEqual(got, [200, 521, 521, 200, 403, 400])
+        self.assertTrue(client.ended())
+
+
+class BytePerByteTests(ExchangeCase):
+    """Nothing depends on how the bytes are cut."""
+
+    def test_requests_and_answers_one_byte_at_a_time(self) -> None:
+        answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nT: 1\r\n\r\n"
+        seen: list[bytes] = []
+
+        def script(connection: socket.socket, _number: int) -> None:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for _ in range(2):
+                head = read_head(connection)
+                while not head.endswith(b"0\r\n\r\n"):
+                    head += connection.recv(1)
+                seen.append(head)
+                for at in range(len(answer)):
+                    connection.sendall(answer[at : at + 1])
+                    time.sleep(0.001)
+
+        origin = self.scripted(script)
+        client = self.client(self.proxy())
+        client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        body = b"5\r\nhello\r\n0\r\n\r\n"
+        request = get(origin.port, "/", "Transfer-Encoding: chunked", method="POST") + body
+        for _ in range(2):
+            for at in range(len(request)):
+                client.send(request[at : at + 1])
+                time.sleep(0.001)
+            self.assertEqual(client.answer().body, b"abc")
+        self.assertEqual([head.partition(b"\r\n\r\n")[2] for head in seen], [body, body])
+        self.assertEqual(origin.connections, 1)
+
+
+class KeptConnectionTests(ExchangeCase):
+    """Who is carried by which upstream connection."""
+
+    def test_shared_idle_connections_end_without_clients_too(self) -> None:
+        """idle_expire holds when the last client has gone."""
+        origin = self.origin()
+        port = self.proxy("    http_forward_upstream_keepalive: {shared: true, idle_expire: 1s}")
+        with self.client(port) as client:
+            client.ask(get(origin.port))
+        self.assertTrue(origin.wait_for(lambda: origin.ended == 1, 4))
+
+    def test_an_idle_connection_ends_after_idle_expire(self) -> None:
+        origin = self.origin()
+        client = self.client(self.proxy("    http_forward_upstream_keepalive: {idle_expire: 1s}"))
+        client.ask(get(origin.port))
+        self.assertTrue(origin.wait_for(lambda: origin.ended == 1, 4))
+        self.assertEqual(client.ask(get(origin.port)).status, 200)
+
+    def test_none_is_kept_when_told_so(self) -> None:
+        """http_forward_upstream_keepalive false: Connection: close upstream, and the client's own connection stays."""
+        origin = self.origin()
+        client = self.client(self.proxy("    http_forward_upstream_keepalive: false"))
+        for _ in range(2):
+            self.assertEqual(client.ask(get(origin.port)).status, 200)
+        self.assertEqual(origin.connections, 2)
+        self.assertEqual(origin.everything.count(b"Connection: close\r\n"), 2)
+
+
+class VanishingTests(ExchangeCase):
+    """A client or an origin that is gone leaves nothing behind, in whatever phase."""
+
+    def none_alive(self, origin: ScriptedOrigin) -> None:
+        """Soon no task is counted, and no connection to C{origin} is open."""
+        deadline = time.monotonic() + 6
+        peer = f" 0100007F:{origin.port:04X} 01 "
+        while self.tasks_alive() or peer in Path("/proc/net/tcp").read_text():
+            self.assertLess(time.monotonic(), deadline, f"{self.tasks_alive()} tasks are alive")
+            time.sleep(0.1)
+
+    @staticmethod
+    def origin_script(connection: socket.socket, _number: int) -> None:
+        """Answers as the path says, or never."""
+        head = read_head(connection)
+        if b"/pipe" in head:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + b"p" * 40 * MB)
+        elif b"/chunks" in head:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for _ in range(200):
+                connection.sendall(b"10000\r\n" + b"c" * 65536 + b"\r\n")
+        elif b"/length" in head:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello")
+        while connection.recv(65536):
+            pass
+
+    def requests(self, origin: ScriptedOrigin) -> list[bytes]:
+        """One for each phase: while it connects, sends its body, waits for the head, reads by length, in chunks and by pipe, reads nothing, is in
+        a tunnel, was refused, has sent half a head, and nothing."""
+        stuck = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.addCleanup(stuck.close)
+        # Its backlog is full: whoever connects now waits.
+        for _ in range(2):
+            waiting = socket.socket()
+            waiting.setblocking(False)
+            waiting.connect_ex(stuck.getsockname())
+            self.addCleanup(waiting.close)
+        slow, port = stuck.getsockname()[1], origin.port
+        return [
+            get(slow),
+            get(slow, "/", "Content-Length: 100000000", method="POST") + b"x" * 200000,
+            b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\nearly" % slow,
+            get(port, "/wait"),
+            get(port, "/wait", "Content-Length: 100", method="POST") + b"part",
+            get(port, "/wait", "Content-Length: 100000000", method="POST") + b"x" * MB,
+            get(port, "/wait", "Transfer-Encoding: chunked", method="POST") + b"5\r\nhel",
+            get(port, "/pipe"),
+            get(port, "/pipe", "Content-Length: 100000000", method="POST") + b"x" * MB,
+            get(port, "/chunks"),
+            get(port, "/length"),
+            get(port, "/wait") * 30,
+            b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % port,
+            get(free_port(), "/", "Content-Length: 100000000", method="POST") + b"x" * MB,
+            b"GET http://half/",
+            b"",
+        ]
+
+    def begin(self, port: int, request: bytes) -> RawClient:
+        client = self.client(port)
+        client.sock.settimeout(1)
+        with contextlib.suppress(TimeoutError):
+            client.send(request)
+        return client
+
+    def test_clients_that_vanish(self) -> None:
+        """By reset, in whatever phase."""
+        origin = self.scripted(self.origin_script)
+        port = self.proxy()
+        clients = [self.begin(port, request) for request in self.requests(origin)]
+        time.sleep(0.5)
+        self.assertGreater(self.tasks_alive(), 10)
+        for client in clients:
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            client.close()
+        self.none_alive(origin)
+
+    def test_clients_that_end_in_the_middle(self) -> None:
+        """In order, before the request is complete, or as the only side of a tunnel that was open."""
+        origin = self.scripted(self.origin_script)
+        port = self.proxy()
+        requests = [request for request in self.requests(origin) if (b"wait" in request and b"Content-" in request) or b"half" in request]
+        requests.append(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % origin.port)
+        clients = [self.begin(port, request) for request in requests]
+        time.sleep(0.3)
+        for client in clients:
+            client.sock.shutdown(socket.SHUT_WR)
+        self.none_alive(origin)
+        for client in clients:
+            client.everything()
+
+    def test_origins_that_vanish(self) -> None:
+        """By reset, at every point of the exchange; the client hears 502 or is cut off, and is never left waiting."""
+        points = [
+            (b"", 502),
+            (b"HTTP/1.1 2", 502),
+            (b"HTTP/1.1 100 Continue\r\n\r\n", 502),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", 0),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nhello", 0),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", 0),
+            (b"HTTP/1.1 200 OK\r\n\r\nhello", 0),
+        ]
+
+        def script(connection: socket.socket, number: int) -> None:
+            read_head(connection)
+            connection.sendall(points[number % len(points)][0])
+            time.sleep(0.1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+
+        origin = self.scripted(script)
+        port = self.proxy()
+        for lines, body in (((), b""), (("Content-Length: 100000000",), b"x" * MB), (("Transfer-Encoding: chunked",), b"5\r\nhel")):
+            for words, status in points:
+                client = self.client(port)
+                client.send(get(origin.port, "/", *lines, method="POST" if body else "GET") + body)
+                if status:
+                    self.assertEqual(client.answer().status, status, (words, body[:10]))
+                else:
+                    self.assertRaises(ConnectionResetError, self._read_all, client)
+        self.none_alive(origin)
+
+    @staticmethod
+    def _read_all(client: RawClient) -> None:
+        while client.sock.recv(65536):
+            pass
+
+
+class StoppingTests(ExchangeCase):
+    """Reload, force-quit and the end of the daemon."""
+
+    def test_an_answer_is_not_cut_by_the_end_of_the_daemon(self) -> None:
+        """SIGTERM while a slow client reads: the daemon ends once all is with the client's kernel."""
+        content = b"s" * (6 * MB)
+
+        def script(connection: socket.socket, _number: int) -> None:
+            read_head(connection)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(content) + content + b"\r\n0\r\n\r\n")
+            read_head(connection)
+
+        origin = self.scripted(script)
+        port = free_port()
+        config = "runtime: {server_offline_delay: 0s, task_wait_delay: 0s}\n" + self.config(port)
+        self.daemon = self.start_daemon(config, ports=[port])
+        client = self.client(port)
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20000)
+        client.send(get(origin.port))
+        time.sleep(0.3)
+        self.daemon.send_signal(signal.SIGTERM)
+        got = b""
+        while not got.endswith(b"\r\n0\r\n\r\n"):
+            data = client.sock.recv(20000)
+            self.assertTrue(data, f"ended after {len(got)} bytes")
+            got += data
+            time.sleep(0.01)
+        client.close()
+        self.assertEqual(self.daemon.wait(), 0)
