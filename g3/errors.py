@@ -122,6 +122,12 @@ class ClientAppTimeout(TaskError):
     reason, http_status = "ClientAppTimeout", 408
 
 
+class ClientAuthFailed(TaskError):
+    """client auth failed"""
+
+    reason, http_status, socks5_reply = "ClientAuthFailed", 407, 2
+
+
 class ForbiddenByRule(TaskError):
     """forbidden by rule"""
 
@@ -130,6 +136,10 @@ class ForbiddenByRule(TaskError):
 
 class DestDenied(ForbiddenByRule):
     """forbidden by rule: target dest denied"""
+
+
+class UserBlocked(ForbiddenByRule):
+    """forbidden by rule: user blocked"""
 
 
 class ProtoBanned(ForbiddenByRule):

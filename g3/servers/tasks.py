@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from g3.errors import DestDenied
 from g3.relay.idle import IdleWatch
 from g3.servers.base import ListeningServer
 from g3.servers.destination import DestinationFilter
@@ -12,8 +13,15 @@ from g3.servers.destination import DestinationFilter
 if TYPE_CHECKING:
     from g3.errors import ProtocolError
     from g3.servers.config import TaskServerConfig
-    from g3.task import ClientInfo
+    from g3.task import ClientInfo, Upstream
     from g3.tree.node import NodeContext
+
+
+def permit(server: Any, upstream: Upstream) -> None:
+    """@raise DestDenied: the rules of C{server} keep its clients from C{upstream}; counted."""
+    if server.destination.forbids(upstream):
+        server.stats.forbidden_dest_denied += 1
+        raise DestDenied
 
 
 class TaskServer(ListeningServer):

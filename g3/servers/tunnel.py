@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from g3.errors import DestDenied, InternalServerError, MethodUnavailable, TaskError
+from g3.errors import InternalServerError, MethodUnavailable, TaskError
 from g3.interfaces import ITCPConnect
 from g3.logs.task import TaskEvent
 from g3.relay.join import Relay, join
 from g3.route import final_escaper
+from g3.servers.tasks import permit
 from g3.task import Stage
 
 if TYPE_CHECKING:
@@ -76,10 +77,7 @@ class Tunnel:
 
     def permit(self) -> None:
         """@raise DestDenied: the server's rules keep its clients from there; counted."""
-        server = self.server
-        if server.destination.forbids(self.task.upstream):
-            server.stats.forbidden_dest_denied += 1
-            raise DestDenied
+        permit(self.server, self.task.upstream)
 
     def connect(self) -> None:
         """Reach the upstream and go on from there. All that fails is told to L{fail}."""
