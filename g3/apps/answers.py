@@ -14,7 +14,7 @@ from g3.config.dump import dump
 from g3.config.explain import explain
 from g3.config.jsonschema import json_schema
 from g3.config.log import log_section
-from g3.config.main import Layout, MainConfig, keymess_layout, proxy_layout
+from g3.config.main import Layout, MainConfig, helper_layout, keymess_layout, proxy_layout
 from g3.config.problems import Problems, format_report
 from g3.config.stat import stat_section
 from g3.errors import ConfigError
@@ -34,8 +34,25 @@ def _keymess_layout() -> Layout:
     return keymess_layout(sections())
 
 
+def _fcgen_layout() -> Layout:
+    from g3.fcgen.config import sections
+
+    return helper_layout("g3fcgen", sections())
+
+
+def _iploc_layout() -> Layout:
+    from g3.iploc.config import sections
+
+    return helper_layout("g3iploc", sections())
+
+
 #: What the main configuration of each daemon consists of.
-LAYOUTS: dict[str, Callable[[], Layout]] = {PROXY: _proxy_layout, "g3keymess": _keymess_layout}
+LAYOUTS: dict[str, Callable[[], Layout]] = {
+    PROXY: _proxy_layout,
+    "g3keymess": _keymess_layout,
+    "g3fcgen": _fcgen_layout,
+    "g3iploc": _iploc_layout,
+}
 
 
 @cache

@@ -78,6 +78,8 @@ class BaseDaemon(MultiService):
     program: ClassVar[str]
     kinds: ClassVar[tuple[str, ...]] = KIND_ORDER
     commands: ClassVar[type[Commands]] = Commands
+    #: Whether it has control sockets.
+    controlled: ClassVar[bool] = True
 
     def __init__(self, reactor: Any, settings: Settings, source: FileSource, main: MainConfig) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -100,13 +102,18 @@ class BaseDaemon(MultiService):
         self._build()
         self._install_signals()
         try:
-            make_directory(self.settings.control_dir, self.settings.uid)
-            self._open_control(unique_name(self.settings.group, os.getpid()), replace=False)
-            self._own_control()
+            self.bind()
         except ConfigError as error:
             self._start_failed(error)
         self._prepare()
         super().privilegedStartService()  # type: ignore[no-untyped-call]
+
+    def bind(self) -> None:
+        """Bind what is not a node's: our control socket. Raises ConfigError."""
+        if self.controlled:
+            make_directory(self.settings.control_dir, self.settings.uid)
+            self._open_control(unique_name(self.settings.group, os.getpid()), replace=False)
+            self._own_control()
 
     def look_over(self, main: MainConfig) -> None:
         """Warn of what is allowed and unwise. Called first of all."""
@@ -164,8 +171,11 @@ class BaseDaemon(MultiService):
     def _exporter(self, options: Any, context: NodeContext) -> StatsdExporter | None:
         if options is None:
             return None
-        tags = (("daemon_group", context.daemon.group), ("stat_id", context.daemon.stat_id))
-        return StatsdExporter(self.reactor, context.metrics, options, tags)
+        return StatsdExporter(self.reactor, context.metrics, options, self.metric_tags(context))
+
+    def metric_tags(self, context: NodeContext) -> tuple[tuple[str, str], ...]:
+        """The tags of all our metrics."""
+        return (("daemon_group", context.daemon.group), ("stat_id", context.daemon.stat_id))
 
     def _begin(self) -> None:
         if self._leaving:
@@ -176,18 +186,22 @@ class BaseDaemon(MultiService):
         except ConfigError as error:
             self._start_failed(error)
             return
-        self._listeners[unique_name(self.settings.group, os.getpid())].start()
+        if self.controlled:
+            self._listeners[unique_name(self.settings.group, os.getpid())].start()
         if self._statsd is not None:
             self._statsd.start()
         settle_memory()
-        servers = len(self.root.nodes("server"))
         log.info(
-            "{program} {version} is ready: {servers} servers, pid {pid}",
+            "{program} {version} is ready: {what}, pid {pid}",
             program=self.program,
             version=self.version,
-            servers=servers,
+            what=self.serving(),
             pid=os.getpid(),
         )
+
+    def serving(self) -> str:
+        """What there is to be reached, in a few words."""
+        return f"{len(self.root.nodes('server'))} servers"
 
     def _start_failed(self, error: BaseException | None) -> None:
         """Say why on standard error and end with status 1: at once while twistd starts us, by way of the reactor when it runs."""
@@ -207,14 +221,17 @@ class BaseDaemon(MultiService):
 
     def _install_signals(self) -> None:
         """Ours in place of the reactor's, which would end us by the signal: a clean quit exits 0."""
-        actions: dict[int, Callable[[], object]] = {
+        for number, action in self.signals().items():
+            signal.signal(number, self._soon(action))
+
+    def signals(self) -> dict[int, Callable[[], object]]:
+        """What each signal does."""
+        return {
             signal.SIGHUP: self.reload,
             signal.SIGTERM: self.shutdown.offline,
             signal.SIGINT: self.shutdown.quit,
             signal.SIGQUIT: self.shutdown.quit,
         }
-        for number, action in actions.items():
-            signal.signal(number, self._soon(action))
 
     def _soon(self, action: Callable[[], object]) -> Callable[[int, object], None]:
         return lambda _number, _frame: self.reactor.callFromThread(action)
@@ -244,7 +261,7 @@ class BaseDaemon(MultiService):
 
     def resume_controller(self) -> None:
         """Have the shared control socket (again), if there is to be one. Raises ConfigError."""
-        if self.settings.shared_control:
+        if self.controlled and self.settings.shared_control:
             self._open_control(shared_name(self.settings.group), replace=True).start()
 
     def close_servers(self) -> None:

@@ -23,13 +23,14 @@ from g3.control.endpoint import DEFAULT_DIRECTORY
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Options that twistd's g3proxy has, too, by their name here.
+#: Options that twistd's g3proxy has, too, by their name here; then those of helpers.
 _VALUES = ("config", "group_name", "control_dir", "dep_graph", "explain")
+_HELPER_VALUES = ("recv_buf_size", "send_buf_size")
 _FLAGS = ("test_config", "systemd", "monitored", "json_schema", "dump_config", "list_types")
 
 
-def parser(program: str = "g3proxy", about: str = "An enterprise forward and reverse proxy.") -> argparse.ArgumentParser:
-    """Upstream's options, and ours that only print."""
+def parser(program: str = "g3proxy", about: str = "An enterprise forward and reverse proxy.", *, nodes: bool = True) -> argparse.ArgumentParser:
+    """Upstream's options, and ours that only print. A program without C{nodes} has no control socket either."""
     top = argparse.ArgumentParser(program, description=about)
     top.add_argument("-v", "--verbose", action="count", default=0, help="log more: warnings, then (-v) info, (-vv) debug, (-vvv) trace")
     top.add_argument("-d", "--daemon", action="store_true", help="run in the background; needs --pid-file")
@@ -40,13 +41,14 @@ def parser(program: str = "g3proxy", about: str = "An enterprise forward and rev
     top.add_argument("--panic-quit", action="store_true", help="accepted; an error of one task never ends the process here")
     top.add_argument("--completion", choices=SHELLS, metavar="SHELL", help=f"print a completion script and exit ({', '.join(SHELLS)})")
     top.add_argument("-V", "--version", action="version", version=f"{program} {g3.__version__}")
-    top.add_argument("-g", "--dep-graph", nargs="?", const=GRAPHS[0], choices=GRAPHS, help="print the dependency graph and exit")
+    if nodes:
+        top.add_argument("-g", "--dep-graph", nargs="?", const=GRAPHS[0], choices=GRAPHS, help="print the dependency graph and exit")
+        top.add_argument("-C", "--control-dir", metavar="DIR", type=Path, help=f"directory of the control sockets ({DEFAULT_DIRECTORY})")
+        top.add_argument("--list-types", action="store_true", help="print every type with its package and version and exit")
     top.add_argument("-G", "--group-name", metavar="NAME", help="daemon group name")
-    top.add_argument("-C", "--control-dir", metavar="DIR", type=Path, help=f"directory of the control sockets ({DEFAULT_DIRECTORY})")
     top.add_argument("-c", "--config-file", "--config", dest="config", metavar="PATH", type=Path, help="configuration file, or a directory with one")
     top.add_argument("--json-schema", action="store_true", help="print the JSON Schema of the configuration and exit")
     top.add_argument("--dump-config", action="store_true", help="print the configuration as it takes effect and exit")
-    top.add_argument("--list-types", action="store_true", help="print every type with its package and version and exit")
     top.add_argument("--explain", metavar="KEY", help="explain a key such as escaper.direct_fixed.bind_ip and exit")
     return top
 
@@ -55,11 +57,11 @@ def twistd_words(options: argparse.Namespace, program: str = "g3proxy") -> list[
     """The same for twistd: first its own options, then those of our program."""
     pid_file = str(options.pid_file.absolute()) if options.pid_file else ""
     words = [*(() if options.daemon else ("--nodaemon",)), f"--pidfile={pid_file}", program]
-    for name in _VALUES:
-        value = getattr(options, name)
+    for name in (*_VALUES, *_HELPER_VALUES):
+        value = getattr(options, name, None)
         if value is not None:
             words.append(f"--{name.replace('_', '-')}={value}")
-    words += [f"--{name.replace('_', '-')}" for name in _FLAGS if getattr(options, name)]
+    words += [f"--{name.replace('_', '-')}" for name in _FLAGS if getattr(options, name, False)]
     return words + ["--verbose"] * options.verbose
 
 
@@ -101,7 +103,7 @@ class Runner(UnixApplicationRunner):
         word = os.read(readPipe, select.PIPE_BUF)
         if word == b"0":
             return 0
-        reason = word[2:].decode("utf-8", "replace") or "g3proxy ended before it served"
+        reason = word[2:].decode("utf-8", "replace") or f"{self.program} ended before it served"
         stream = sys.__stderr__
         if stream is not None:
             stream.write(reason.rstrip("\n") + "\n")
@@ -123,7 +125,7 @@ def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         return 0
     if options.daemon and options.pid_file is None:
         top.error("--daemon needs --pid-file")
-    if options.config is None and not (options.json_schema or options.list_types or options.explain is not None):
+    if options.config is None and not (options.json_schema or getattr(options, "list_types", False) or options.explain is not None):
         top.error("--config-file is required")
     config = ServerOptions()  # type: ignore[no-untyped-call]
     try:

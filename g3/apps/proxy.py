@@ -25,27 +25,24 @@ if TYPE_CHECKING:
 GRAPHS = ("graphviz", "mermaid", "plantuml")
 
 
-class Options(usage.Options):
-    """The command line of C{twistd g3proxy}, and with another C{program} that of another daemon.
+class BaseOptions(usage.Options):
+    """The command line of C{program}: what every daemon has.
 
     How the process runs (foreground, pid file, log file, user) are twistd's own options.
     """
 
     synopsis = "[options] --config PATH"
     program: ClassVar[str] = "g3proxy"
-    optFlags = (
+    optFlags: ClassVar[tuple[tuple[Any, ...], ...]] = (
         ("test-config", "t", "Check the configuration and exit: 0 when it can be used, 1 with every problem when not."),
         ("systemd", "s", "Run under systemd: make the control socket that all daemons of the group share."),
         ("monitored", "m", "Run under another process manager: make the shared control socket."),
         ("json-schema", None, "Print the JSON Schema of the configuration and exit."),
         ("dump-config", None, "Print the configuration as it takes effect and exit."),
-        ("list-types", None, "Print every type with its package and version and exit."),
     )
-    optParameters = (
+    optParameters: ClassVar[tuple[tuple[Any, ...], ...]] = (
         ("config", "c", None, "The configuration: a YAML file, or a directory with main.yaml or one called as this program."),
-        ("dep-graph", "g", None, "Print the dependency graph (graphviz, mermaid or plantuml; graphviz if not said) and exit."),
         ("group-name", "G", "", "Daemon group: names the control sockets, tags logs and metrics."),
-        ("control-dir", "C", str(DEFAULT_DIRECTORY), "Directory of the control sockets."),
         ("explain", None, None, "Explain a key such as escaper.direct_fixed.bind_ip and exit."),
     )
 
@@ -73,7 +70,7 @@ class Options(usage.Options):
         usage.Options.parseOptions(self, with_graph_type(words))  # type: ignore[no-untyped-call]
 
     def postOptions(self) -> None:
-        if not any(self[name] for name in ("json-schema", "list-types", "explain", "dump-config", "dep-graph", "test-config")):
+        if not any(self.get(name) for name in ("json-schema", "list-types", "explain", "dump-config", "dep-graph", "test-config")):
             use_reactor()
         self._check()
         self._print_what_is_known()
@@ -81,10 +78,11 @@ class Options(usage.Options):
         self._print_configuration()
 
     def _check(self) -> None:
-        if self["dep-graph"] is not None and self["dep-graph"] not in GRAPHS:
+        if self.get("dep-graph") is not None and self["dep-graph"] not in GRAPHS:
             raise usage.UsageError(f"--dep-graph: {self['dep-graph']!r} is none of {', '.join(GRAPHS)}")
         try:
-            check_directory(Path(self["control-dir"]), self.parent.get("uid") if self.parent is not None else None)
+            if "control-dir" in self:
+                check_directory(Path(self["control-dir"]), self.parent.get("uid") if self.parent is not None else None)
         except ConfigError as error:
             fail(str(error))
 
@@ -93,7 +91,7 @@ class Options(usage.Options):
 
         if self["json-schema"]:
             finish(json.dumps(answers.schema(self.program), indent=2, ensure_ascii=False) + "\n")
-        if self["list-types"]:
+        if self.get("list-types"):
             finish(answers.types(self.program))
         if self["explain"] is not None:
             try:
@@ -116,10 +114,20 @@ class Options(usage.Options):
 
         if self["dump-config"]:
             finish(answers.effective(self.main))
-        if self["dep-graph"]:
+        if self.get("dep-graph"):
             finish(answers.graph(self.main, self["dep-graph"]))
         if self["test-config"]:
             finish("format ok\n")
+
+
+class Options(BaseOptions):
+    """The command line of C{twistd g3proxy}, and of others that have nodes and a control socket."""
+
+    optFlags = (("list-types", None, "Print every type with its package and version and exit."),)
+    optParameters = (
+        ("dep-graph", "g", None, "Print the dependency graph (graphviz, mermaid or plantuml; graphviz if not said) and exit."),
+        ("control-dir", "C", str(DEFAULT_DIRECTORY), "Directory of the control sockets."),
+    )
 
 
 def with_graph_type(words: list[str]) -> list[str]:
@@ -172,13 +180,13 @@ def makeService(options: Options) -> ProxyDaemon:
     return ProxyDaemon(reactor, settings(options), options.source, options.main)
 
 
-def settings(options: Options) -> Settings:
+def settings(options: BaseOptions) -> Settings:
     """What C{options}, and twistd's above them, say of the process."""
     from g3.apps.daemon import Settings
 
     twistd: Any = options.parent if options.parent is not None else {}
     return Settings(
-        control_dir=Path(options["control-dir"]),
+        control_dir=Path(options.get("control-dir", DEFAULT_DIRECTORY)),
         group=options["group-name"],
         shared_control=bool(options["systemd"] or options["monitored"] or not twistd.get("nodaemon", True)),
         verbosity=options["verbose"],

@@ -117,8 +117,9 @@ class Root(MultiService):
     # What runs
 
     def nodes(self, kind: str) -> Mapping[str, Any]:
-        """The configured nodes of a kind by name."""
-        return self._kinds[kind].named
+        """The configured nodes of a kind by name; none of a kind that this daemon does not have."""
+        found = self._kinds.get(kind)
+        return {} if found is None else found.named
 
     def node(self, kind: str, name: str) -> Any:
         """A configured node. Raises ConfigError when there is none of that name."""
