@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from g3.relay.splice import PipePool
 
 
+#: Seconds without progress after which bytes on their way are given up and a reset is passed on, and between two looks at them.
+_FLUSH_SECONDS = 5.0
+_FLUSH_LOOK = 0.05
+
+
 def _alive(stream: Any) -> bool:
     return bool(getattr(stream, "connected", False))
 
@@ -41,6 +46,22 @@ def _write_failed(stream: Any) -> bool:
 def _unsent(stream: Any) -> int:
     """Bytes a reset would lose, as far as this kind of stream knows."""
     return int(stream.unsent() if hasattr(stream, "unsent") else stream.queued)
+
+
+def _reset_once_sent(stream: Any, before: int = 0, deadline: float = 0.0) -> None:
+    """Pass a reset on as a reset, once that loses no bytes which are on their way: an end in order would be taken for the end of all there is.
+
+    @param before: bytes that were on their way at the last look. @param deadline: when to give up unless there are fewer by then.
+    """
+    if not _alive(stream):
+        return
+    unsent, now = _unsent(stream), stream.reactor.seconds()
+    if unsent < before or not before:
+        deadline = now + _FLUSH_SECONDS
+    if unsent and now < deadline:
+        stream.reactor.callLater(_FLUSH_LOOK, _reset_once_sent, stream, unsent, deadline)
+    else:
+        stream.abortConnection()
 
 
 class Relay:
@@ -146,10 +167,10 @@ class Relay:
         survivor = self.right if stream is self.left else self.left
         if not _alive(survivor):
             return
-        if _write_failed(stream) or _unsent(survivor):
+        if _write_failed(stream):
             survivor.loseConnection()
-        else:  # a reset is passed on as a reset, unless that would lose bytes which are on their way
-            survivor.abortConnection()
+        else:
+            _reset_once_sent(survivor)
 
     def _why(self, stream: Any) -> TaskError:
         """The reason, now that C{stream} broke: what broke first, or an orderly end before that unless bytes are lost now."""

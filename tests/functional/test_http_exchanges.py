@@ -5,22 +5,26 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import signal
 import socket
+import ssl
 import struct
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from OpenSSL import SSL
+
+from tests.functional.certificates import Authority, pem
 from tests.functional.peers import ScriptedOrigin, read_exactly, read_head
 from tests.functional.processes import free_port
+from tests.functional.rawhttp import RawClient
 from tests.functional.test_http_proxy import ProxyCase, get
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from tests.functional.rawhttp import RawClient
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 MB = 1 << 20
@@ -36,10 +40,25 @@ class ExchangeCase(ProxyCase):
         self.addCleanup(origin.close)
         return origin
 
+    def grown(self, work: Callable[[], object]) -> int:
+        """MiB by which the daemon grew meanwhile."""
+        before = self.daemon.memory()
+        work()
+        return (self.daemon.memory() - before) // MB
+
     def tasks_alive(self) -> int:
         """What the daemon says of its one server."""
         said = self.daemon.ctl("server", "http", "status").stdout
         return int(next(line.split(":")[1] for line in said.splitlines() if "alive" in line))
+
+
+def listener_tls(case: ProxyCase) -> tuple[str, ssl.SSLContext]:
+    """The keys of an http_proxy that speaks TLS as g3proxy.local, and a client's context for it."""
+    authority = Authority()
+    (case.directory / "rootCA.pem").write_bytes(pem(authority.certificate))
+    authority.write(case.directory / "g3proxy.local.pem", case.directory / "g3proxy.local-key.pem", "g3proxy.local")
+    keys = "    tls_server:\n      cert_pairs: {certificate: g3proxy.local.pem, private_key: g3proxy.local-key.pem}"
+    return keys, ssl.create_default_context(cafile=str(case.directory / "rootCA.pem"))
 
 
 def upload(client: RawClient, request: bytes, size: int) -> None:
@@ -206,12 +225,6 @@ class RetryTests(ExchangeCase):
 
 class BoundedTests(ExchangeCase):
     """What one side offers and the other does not take costs a bounded amount of memory."""
-
-    def grown(self, work: Callable[[], object]) -> int:
-        """MiB by which the daemon grew meanwhile."""
-        before = self.daemon.memory()
-        work()
-        return (self.daemon.memory() - before) // MB
 
     def test_pipelined_answers_that_nobody_reads(self) -> None:
         """Thousands of requests, each with an answer of 15 KB: the proxy stops asking. Once read, all arrive."""
@@ -416,6 +429,9 @@ class KeptConnectionTests(ExchangeCase):
 class VanishingTests(ExchangeCase):
     """A client or an origin that is gone leaves nothing behind, in whatever phase."""
 
+    #: Bytes of body sent before the upstream is there.
+    sent_ahead = 200_000
+
     def none_alive(self, origin: ScriptedOrigin) -> None:
         """Soon no task is counted, and no connection to C{origin} is open."""
         deadline = time.monotonic() + 6
@@ -453,7 +469,7 @@ class VanishingTests(ExchangeCase):
         slow, port = stuck.getsockname()[1], origin.port
         return [
             get(slow),
-            get(slow, "/", "Content-Length: 100000000", method="POST") + b"x" * 200000,
+            get(slow, "/", "Content-Length: 100000000", method="POST") + b"x" * self.sent_ahead,
             b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\nearly" % slow,
             get(port, "/wait"),
             get(port, "/wait", "Content-Length: 100", method="POST") + b"part",
@@ -568,3 +584,258 @@ class StoppingTests(ExchangeCase):
             time.sleep(0.01)
         client.close()
         self.assertEqual(self.daemon.wait(), 0)
+
+    def test_a_reload_refuses_and_resets_nobody(self) -> None:
+        """SIGHUP with changed rules: a kept connection gets its answer and is told that it closes, a tunnel and a download go on, new connections
+        meet the new rules, and at no moment is one refused."""
+        content = b"d" * (4 * MB)
+        begun = threading.Event()
+        go = threading.Event()
+
+        def script(connection: socket.socket, _number: int) -> None:
+            while head := read_head(connection):
+                if b"/download" not in head:
+                    connection.sendall(OK)
+                    continue
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content[:MB])
+                begun.set()
+                go.wait(10)
+                connection.sendall(content[MB:])
+
+        origin = self.scripted(script)
+        port = self.proxy()
+        kept, tunnel, download = (self.client(port) for _ in range(3))
+        self.assertEqual(kept.ask(get(origin.port)).status, 200)
+        self.assertEqual(tunnel.ask(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % origin.port, "CONNECT").status, 200)
+        download.send(get(origin.port, "/download"))
+        self.assertTrue(begun.wait(5))
+        statuses: list[int] = []
+        stop = threading.Event()
+
+        def knock() -> None:
+            while not stop.is_set():
+                with RawClient(port) as client:
+                    statuses.append(client.ask(get(origin.port)).status)
+
+        thread = threading.Thread(target=knock)
+        thread.start()
+        self.write("g3proxy.yaml", self.config(port, "    dst_port_filter: [1]"))
+        self.daemon.send_signal(signal.SIGHUP)
+        self.daemon.wait_until(lambda: "reloaded:" in self.daemon.output(), "it has reloaded")
+        time.sleep(0.2)
+        stop.set()
+        thread.join()
+        self.assertEqual(sorted(set(statuses)), [200, 403])
+        self.assertEqual(statuses, sorted(statuses))
+        answer = kept.ask(get(origin.port))
+        self.assertEqual((answer.status, answer.headers["Connection"].lower()), (200, "close"))
+        self.assertTrue(kept.ended())
+        self.assertEqual(tunnel.ask(b"GET / HTTP/1.1\r\n\r\n").body, b"ok")
+        go.set()
+        self.assertEqual(download.answer().body, content)
+        self.assertEqual(self.client(port).ask(get(origin.port)).status, 403)
+
+    def test_a_forced_quit_answers_who_waits_and_cuts_the_rest(self) -> None:
+        """500 for a request without an answer yet, a reset in the middle of one, the end of a tunnel; nothing else ends."""
+
+        def script(connection: socket.socket, _number: int) -> None:
+            if b"/body" in read_head(connection):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello")
+            read_head(connection)
+
+        origin = self.scripted(script)
+        port = self.proxy()
+        waiting, body, tunnel, uploading = (self.client(port) for _ in range(4))
+        waiting.send(get(origin.port))
+        body.send(get(origin.port, "/body"))
+        uploading.send(get(origin.port, "/", "Content-Length: 100", method="POST") + b"u")
+        self.assertEqual(tunnel.ask(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % origin.port, "CONNECT").status, 200)
+        time.sleep(0.2)
+        self.write("g3proxy.yaml", self.config(port, "    pipeline_size: 5"))
+        self.assertEqual(self.daemon.ctl("reload").returncode, 0)
+        fresh = self.client(port)
+        fresh.send(get(origin.port, "/fresh"))
+        time.sleep(0.2)
+        self.assertEqual(self.daemon.ctl("force-quit", "http").returncode, 0)
+        for client in (waiting, uploading):
+            self.assertEqual(client.answer().status, 500)
+            self.assertTrue(client.ended())
+        with self.assertRaises((ConnectionResetError, http.client.IncompleteRead)):
+            body.answer()
+        self.assertTrue(tunnel.ended())
+        self.assertEqual(self.tasks_alive(), 1)
+        fresh.sock.settimeout(0.3)
+        self.assertRaises(TimeoutError, fresh.sock.recv, 1)
+
+
+class SlowLorisTests(ExchangeCase):
+    """Many clients that trickle their heads."""
+
+    def test_they_end_at_the_header_timeout_and_nobody_else_notices(self) -> None:
+        """500 of them, a byte each now and then; counted from the first byte. 50 others go on working."""
+        origin = self.origin()
+        port = self.proxy("    req_header_recv_timeout: 3s")
+        slow = []
+        for _ in range(500):
+            sock = socket.create_connection(("127.0.0.1", port))
+            self.addCleanup(sock.close)
+            sock.sendall(b"G")
+            slow.append(sock)
+        started = time.monotonic()
+        good = [self.client(port) for _ in range(50)]
+        longest = 0.0
+        while time.monotonic() - started < 6:
+            for client in good:
+                began = time.monotonic()
+                self.assertEqual(client.ask(get(origin.port)).status, 200)
+                longest = max(longest, time.monotonic() - began)
+            if time.monotonic() - started < 2.5:
+                for sock in slow:
+                    sock.sendall(b"E")
+        self.assertLess(longest, 2)
+        for sock in slow:
+            sock.settimeout(1)
+            with contextlib.suppress(ConnectionResetError):
+                self.assertEqual(sock.recv(10), b"")
+
+
+class OfferedTests(ExchangeCase):
+    """256 MiB offered by one side to another that takes nothing: a few MiB are what it costs."""
+
+    most = 24
+
+    def offered(self, more: str = "", wrap: Callable[[socket.socket], socket.socket] | None = None) -> None:
+        """Downloads by length, until close, in chunks and by tunnel; uploads by length, in chunks and by tunnel."""
+        block = b"o" * MB
+
+        def script(connection: socket.socket, _number: int) -> None:
+            head = read_head(connection)
+            if b"/up" in head:
+                time.sleep(60)
+            if b"/chunks" in head:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000\r\n")
+            elif b"/length" in head:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 268435456\r\n\r\n")
+            else:
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            for _ in range(256):
+                connection.sendall(block)
+
+        origin = self.scripted(script)
+        port = self.proxy(more)
+        tunnel = b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % origin.port
+        upload = get(origin.port, "/up", "Content-Length: 268435456", method="POST")
+        chunked = get(origin.port, "/up", "Transfer-Encoding: chunked", method="POST") + b"10000000\r\n"
+        requests = [get(origin.port, path) for path in ("/length", "/close", "/chunks")]
+        requests += [tunnel + b"GET /close HTTP/1.1\r\n\r\n"]
+        uploads = [upload, chunked, tunnel + b"GET /up HTTP/1.1\r\n\r\n"]
+
+        def send(sock: socket.socket) -> None:
+            with contextlib.suppress(OSError):
+                for _ in range(256):
+                    sock.sendall(block)
+
+        def work() -> None:
+            for request in requests + uploads:
+                sock = socket.create_connection(("127.0.0.1", port), 10)
+                sock = sock if wrap is None else wrap(sock)
+                self.addCleanup(sock.close)
+                sock.sendall(request)
+                if request in uploads:
+                    sock.settimeout(4)
+                    threading.Thread(target=send, args=(sock,), daemon=True).start()
+            time.sleep(3)
+
+        self.assertLess(self.grown(work), self.most)
+
+    def test_in_plain_tcp(self) -> None:
+        self.offered()
+
+    def test_with_tls(self) -> None:
+        more, context = listener_tls(self)
+        self.offered(more, lambda sock: context.wrap_socket(sock, server_hostname="g3proxy.local"))
+
+
+class LimitedTests(ExchangeCase):
+    """tcp_sock_speed_limit of the server holds for forwarded bodies, piped or not, in both directions."""
+
+    def test_bodies_take_their_time(self) -> None:
+        """1.5 MB at 500K a second, in either direction, by length and in chunks."""
+        size = 1_500_000
+
+        def script(connection: socket.socket, _number: int) -> None:
+            head = read_head(connection)
+            if b"/up" in head:
+                body = head.partition(b"\r\n\r\n")[2]
+                read_exactly(connection, size - len(body))
+                connection.sendall(OK)
+            elif b"/chunks" in head:
+                chunk = b"%x\r\n" % (size // 100) + b"c" * (size // 100) + b"\r\n"
+                connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 100 + b"0\r\n\r\n")
+            else:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"b" * size)
+            read_head(connection)
+
+        origin = self.scripted(script)
+        port = self.proxy("    tcp_sock_speed_limit: 500K")
+        spent: list[float] = []
+
+        def ask(request: bytes) -> None:
+            client = self.client(port)
+            client.sock.settimeout(20)
+            started = time.monotonic()
+            if client.ask(request).status == 200:
+                spent.append(time.monotonic() - started)
+
+        requests = [
+            get(origin.port, "/"),
+            get(origin.port, "/chunks"),
+            get(origin.port, "/up", f"Content-Length: {size}", method="POST") + b"u" * size,
+        ]
+        threads = [threading.Thread(target=ask, args=(request,)) for request in requests]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        self.assertEqual(len(spent), 3)
+        self.assertTrue(all(1.8 < seconds < 6 for seconds in spent), spent)
+
+
+class TLSListenerTests(ExchangeCase):
+    """How a TLS client ends its side."""
+
+    def test_half_close_goes_through_a_tunnel_and_truncation_does_not_pass_for_it(self) -> None:
+        """After close_notify the client still gets its answer; after a bare FIN the origin is reset, since bytes may be missing."""
+        ends: list[str] = []
+
+        def script(connection: socket.socket, _number: int) -> None:
+            received = 0
+            try:
+                while data := connection.recv(65536):
+                    received += len(data)
+                ends.append("end")
+                connection.sendall(b"%d" % received)
+            except ConnectionResetError:
+                ends.append("reset")
+
+        origin = self.scripted(script)
+        port = self.proxy(listener_tls(self)[0])
+        for notify in (True, False):
+            sock = socket.create_connection(("127.0.0.1", port), 10)
+            sock.settimeout(None)
+            tls = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), sock)
+            tls.set_connect_state()
+            tls.do_handshake()
+            tls.sendall(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % origin.port)
+            self.assertTrue(tls.recv(1000).startswith(b"HTTP/1.1 200"))
+            tls.sendall(b"t" * 100000)
+            if notify:
+                tls.shutdown()
+                self.assertEqual(tls.recv(100), b"100000")
+            else:
+                sock.shutdown(socket.SHUT_WR)
+            deadline = time.monotonic() + 5
+            while len(ends) < (1 if notify else 2) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            sock.close()
+        self.assertEqual(ends, ["end", "reset"])
