@@ -37,7 +37,8 @@ def _actions() -> dict[int, Action]:
     made |= {Opcode.RSA_SIGN_MD5_SHA1 + index: rsa_sign(digest) for index, digest in enumerate(_DIGESTS)}
     made |= {Opcode.ECDSA_SIGN_MD5_SHA1 + index: ecdsa_sign(digest) for index, digest in enumerate(_DIGESTS)}
     made |= {Opcode.RSA_PSS_SIGN_SHA256 + index: rsa_pss_sign(digest) for index, digest in enumerate(_DIGESTS[3:])}
-    return {opcode: _action(opcode, operation) for opcode, operation in made.items()}
+    actions = {opcode: _action(opcode, operation) for opcode, operation in made.items()}
+    return {**actions, Opcode.PING: Action(_ANY, GROUPS.index(PING_PONG), None, True)}
 
 
 def _action(opcode: int, operation: Operation) -> Action:
@@ -46,6 +47,4 @@ def _action(opcode: int, operation: Operation) -> Action:
 
 
 #: By opcode; None where there is none. Seal, RPC and certificate opcodes are not served, as upstream.
-ACTIONS: Final[tuple[Action | None, ...]] = tuple(
-    {**_actions(), Opcode.PING: Action(_ANY, GROUPS.index(PING_PONG), None, True)}.get(opcode) for opcode in range(256)
-)
+ACTIONS: Final[tuple[Action | None, ...]] = tuple(map(_actions().get, range(256)))

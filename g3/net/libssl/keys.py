@@ -7,9 +7,8 @@ A key is shared by threads; what computes with it is an L{Engine}, of which ever
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
-from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from g3.net.libssl.library import LibraryError, library
@@ -38,18 +37,14 @@ class KeyKind(Enum):
     OTHER = ""
 
 
-_numbers = count(0, 256)
-
-
 class PrivateKey:
     """A private key, never changed. Nothing of it but its identifier shows in a repr.
 
     @ivar size: bytes of what its operations give at most, for RSA those of the modulus. @ivar bits: its strength as people name it.
     @ivar ski: its subject key identifier, 20 bytes: the SHA-1 of the public key (RFC 5280 section 4.2.1.2, method 1).
-    @ivar number: a multiple of 256, another one for each key object.
     """
 
-    __slots__ = ("__weakref__", "bits", "handle", "kind", "number", "size", "ski")
+    __slots__ = ("__weakref__", "bits", "handle", "kind", "size", "ski")
 
     def __init__(self, handle: Any, lib: Library) -> None:
         self.handle = lib.ffi.gc(handle, lib.crypto.EVP_PKEY_free)
@@ -57,7 +52,6 @@ class PrivateKey:
         self.size: int = lib.crypto.EVP_PKEY_get_size(handle)
         self.bits: int = lib.crypto.EVP_PKEY_get_bits(handle)
         self.ski = hashlib.sha1(_public_bytes(handle, lib), usedforsecurity=False).digest()
-        self.number = next(_numbers)
 
     def __repr__(self) -> str:
         return f"<PrivateKey {self.kind.value or 'of another kind'} {self.bits} {self.ski.hex()}>"
@@ -120,7 +114,6 @@ class Operation:
     """Something to do with a private key of one of C{kinds}. Compared and hashed by identity; make each once.
 
     @ivar digest: OpenSSL's name of the digest that was made already; "" where the input is taken as it is.
-    @ivar number: below 256, another one for each.
     """
 
     name: str
@@ -128,7 +121,6 @@ class Operation:
     digest: str = ""
     padding: int = 0
     decrypts: bool = False
-    number: int = field(default_factory=count(0).__next__)
 
 
 def rsa_sign(digest: str) -> Operation:
@@ -172,30 +164,31 @@ class Engine:
         self._out = lib.ffi.new("unsigned char[]", self._room)
         self._bytes = lib.ffi.buffer(self._out)
         self._length = lib.ffi.new("size_t *")
-        self._contexts: dict[int, Any] = {}
+        #: By key and operation, compared by identity; a key that is here cannot lose its identity to another.
+        self._contexts: dict[tuple[PrivateKey, Operation], Any] = {}
 
     def run(self, key: PrivateKey, operation: Operation, data: bytes) -> bytes:
         """The signature, or what was decrypted.
 
         @raise LibraryError: the key is of another kind, or OpenSSL refuses.
         """
-        number = key.number | operation.number
-        context = self._contexts.get(number)
+        both = (key, operation)
+        context = self._contexts.get(both)
         if context is None:
-            context = self._prepare(key, operation, number)
+            context = self._prepare(key, operation)
         length = self._length
         length[0] = self._room
         if operation.decrypts:
-            return self._run_decrypt(context, data, number)
+            return self._run_decrypt(context, data, both)
         if not operation.digest:
             return self._run_message(context, key, data)
         if self._sign(context, self._out, length, data, len(data)) != 1:
-            raise self._failed(number, operation.name)
+            raise self._failed(both)
         return self._bytes[: length[0]]  # type: ignore[no-any-return]
 
-    def _run_decrypt(self, context: Any, data: bytes, number: int) -> bytes:
+    def _run_decrypt(self, context: Any, data: bytes, both: tuple[PrivateKey, Operation]) -> bytes:
         if self._decrypt(context, self._out, self._length, data, len(data)) != 1:
-            raise self._failed(number, "rsa_decrypt")
+            raise self._failed(both)
         size = self._length[0]
         clear: bytes = self._bytes[:size]
         # What was decrypted is not to be found here later.
@@ -212,12 +205,12 @@ class Engine:
             raise lib.error("ed25519_sign")
         return self._bytes[: self._length[0]]  # type: ignore[no-any-return]
 
-    def _failed(self, number: int, what: str) -> LibraryError:
+    def _failed(self, both: tuple[PrivateKey, Operation]) -> LibraryError:
         """A context that failed is not used again."""
-        self._contexts.pop(number, None)
-        return self._lib.error(what)
+        self._contexts.pop(both, None)
+        return self._lib.error(both[1].name)
 
-    def _prepare(self, key: PrivateKey, operation: Operation, number: int) -> Any:
+    def _prepare(self, key: PrivateKey, operation: Operation) -> Any:
         if key.kind not in operation.kinds:
             raise LibraryError(f"{operation.name}: a key of the kind {key.kind.value or 'unknown'} cannot do it")
         lib = self._lib
@@ -228,7 +221,7 @@ class Engine:
         if len(self._contexts) >= MOST_CONTEXTS:
             self._contexts.clear()
         context = _message_context(lib) if not operation.digest and not operation.decrypts else _context(lib, key, operation)
-        self._contexts[number] = context
+        self._contexts[key, operation] = context
         return context
 
 

@@ -181,6 +181,15 @@ class EngineTests(SynchronousTestCase):
         engine._bytes = engine._lib.ffi.buffer(engine._out)
         self.assertEqual(len(engine.run(key("rsa2048"), rsa_sign("SHA256"), DIGEST)), 256)
 
+    def test_no_operation_is_taken_for_another(self) -> None:
+        """However many there are, on one engine: each key and operation has a context of its own."""
+        engine = Engine()
+        lengths = {"SHA1": 20, "SHA256": 32, "SHA384": 48, "SHA512": 64}
+        for _ in range(100):
+            for digest, length in lengths.items():
+                self.assertEqual(len(engine.run(key("rsa2048"), rsa_sign(digest), bytes(length))), 256)
+                self.assertEqual(engine.run(key("p256"), ecdsa_sign(digest), bytes(length))[0], 0x30)
+
     def test_prepared_contexts_are_bounded(self) -> None:
         """However many keys are used."""
         self.patch(module, "MOST_CONTEXTS", 3)
