@@ -484,7 +484,10 @@ class ReloadTests(DaemonCase):
             self.rewrite(self.config(**{"name: web": "name: site"}))
             self.assertEqual(daemon.ctl("reload").returncode, 0)
             tunnel.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            self.assertIn(b"hello", tunnel.recv(4096))
+            answer = b""
+            while b"hello" not in answer and (data := tunnel.recv(4096)):
+                answer += data
+            self.assertIn(b"hello", answer)
             self.assertEqual(daemon.ctl("force-quit", "web").stdout, "notice: success\n")
             with contextlib.suppress(ConnectionResetError):
                 self.assertEqual(tunnel.recv(4096), b"")
