@@ -206,6 +206,16 @@ class IUserGroup(INode):
         """
 
 
+class IFactUsers(Interface):
+    """A user group that knows its users by facts of their connections, where clients have no way to say who they are."""
+
+    def user_of(fact):
+        """The L{IUser} that an address (ipaddress) or a lower-case host name belongs to.
+
+        @raise g3.errors.TaskError: it belongs to nobody, or the user may not come in.
+        """
+
+
 class IUser(Interface):
     """An authenticated user and the rules of that user."""
 

@@ -18,6 +18,8 @@ server_native_tls_port = ComponentMaker(
 server_intelli_proxy = ComponentMaker(
     "server", "intelli_proxy", "g3.servers.intelli_proxy.IntelliProxyServer", aliases=("ppdp_tcp_port", "ppdp_tcp")
 )
+server_tcp_stream = ComponentMaker("server", "tcp_stream", "g3.servers.tcp_stream.TCPStreamServer")
+server_tls_stream = ComponentMaker("server", "tls_stream", "g3.servers.tls_stream.TLSStreamServer")
 
 escaper_direct_fixed = ComponentMaker("escaper", "direct_fixed", "g3.escapers.direct_fixed.DirectFixedEscaper")
 escaper_dummy_deny = ComponentMaker("escaper", "dummy_deny", "g3.escapers.dummy_deny.DummyDenyEscaper")
