@@ -48,11 +48,16 @@ def environment(*packages: Path) -> dict[str, str]:
 
 
 def run_g3proxy(
-    *arguments: str, directory: Path | None = None, seconds: float = 60.0, command: str = "g3proxy", packages: Sequence[Path] = ()
+    *arguments: str,
+    directory: Path | None = None,
+    seconds: float = 60.0,
+    command: str = "g3proxy",
+    packages: Sequence[Path] = (),
+    program: str = "g3proxy",
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, for what ends by itself: C{--test-config}, C{--list-types}; output and error output apart."""
     return subprocess.run(
-        [*COMMANDS[command], *arguments],
+        [*command_line(program, command), *arguments],
         cwd=directory,
         env={**os.environ, **environment(*packages)},
         stdin=subprocess.DEVNULL,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.component import KINDS, Components
-from tests.functional.certificates import Authority
+from tests.functional.certificates import Authority, pem
 from tests.functional.harness import Daemon, FunctionalTestCase, run_g3proxy
 from tests.functional.needs import ROOT
 from tests.functional.stage import StageTestCase
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 DOCS = ROOT / "docs"
 DIRECTIVE = re.compile(r"^(?P<indent> *)\.\. (?:code-block:: (?P<language>\w+)|run-with: (?P<with>\S+))\s*$")
 OPTION = re.compile(r"^\s+:(\w+): (.*)$")
+#: The daemons there are examples of, and the port those listen on. A YAML example is of another one than the first when that is its class;
+#: what C{run-with} starts is the daemon its file is called after.
+DAEMONS = {"g3proxy": 3128, "g3keymess": 1300}
 #: The package that the tutorial makes, used as if it were installed.
 PACKAGES = (DOCS / "tutorial" / "acme_by_port",)
 
@@ -99,7 +102,11 @@ class YAMLExampleTests(FunctionalTestCase):
             path = self.write(name, block.text)
             for document in documents(path):
                 make_named(document, self.directory, Authority())
-            result = run_g3proxy("--test-config", "--config", str(path), packages=PACKAGES)
+            (self.directory / "keys").mkdir(exist_ok=True)
+            for trusted in re.findall(r"ca_certificate: (\S+)", block.text):
+                (self.directory / trusted).write_bytes(pem(Authority().certificate))
+            program = next((word for word in block.classes if word in DAEMONS), "g3proxy")
+            result = run_g3proxy("--test-config", "--config", str(path), packages=PACKAGES, program=program)
             wanted = 1 if "mistaken" in block.classes else 0
             self.assertEqual(result.returncode, wanted, f"{page}:{block.line}:\n{result.stdout}{result.stderr}")
 
@@ -139,7 +146,10 @@ class ConsoleExampleTests(StageTestCase):
     def start(self, config: str) -> None:
         if self.daemon is not None:
             self.daemon.quit()
-        self.daemon = self.start_daemon(self.directory / config, ports=(3128,), namespace=self.namespace, packages=PACKAGES)
+        program = config.partition(".")[0] if config.partition(".")[0] in DAEMONS else "g3proxy"
+        named = type("Named", (Daemon,), {"program": program})
+        self.daemon = named(self.directory / config, self.directory, ports=(DAEMONS[program],), namespace=self.namespace, packages=PACKAGES)
+        self.addCleanup(self.daemon.quit)
 
     def try_command(self, where: str, command: str, wanted: list[str], *, fails: bool) -> None:
         # The tool finds a test's daemon only when it is told where it put its socket.
