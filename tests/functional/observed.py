@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import tempfile
 from pathlib import Path
@@ -34,6 +35,7 @@ class ObservedCase(FunctionalTestCase):
     def setUp(self) -> None:
         super().setUp()
         place = Path(tempfile.mkdtemp(prefix="g3o"))
+        self.addCleanup(shutil.rmtree, place)
         self.syslog = Sink(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         self.syslog.sock.bind(str(place / "log"))
         self.statsd = Sink(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))

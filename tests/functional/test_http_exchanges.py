@@ -21,7 +21,7 @@ from tests.functional.certificates import Authority, pem
 from tests.functional.peers import ScriptedOrigin, read_exactly, read_head
 from tests.functional.processes import free_port
 from tests.functional.rawhttp import RawClient
-from tests.functional.test_http_proxy import ProxyCase, get
+from tests.functional.test_http_proxy import BASE, ProxyCase, get
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -424,6 +424,129 @@ class KeptConnectionTests(ExchangeCase):
             self.assertEqual(client.ask(get(origin.port)).status, 200)
         self.assertEqual(origin.connections, 2)
         self.assertEqual(origin.everything.count(b"Connection: close\r\n"), 2)
+
+
+class WhoIsCarriedTests(ExchangeCase):
+    """A kept connection is not used for what it was not made for."""
+
+    def config(self, port: int, more: str = "", escaper: str = "e") -> str:  # type: ignore[override]
+        text = BASE.format(port=port, more=more, escaper=escaper)
+        return text.replace("    resolver: r\n", f"    resolver: r\n{self.escaper}", 1)
+
+    def test_another_way_out_is_another_connection(self) -> None:
+        """egress_path_selection_header: each number has its own bind address; a bad one is a 400 that closes, and the origin never sees it."""
+        self.escaper = "    bind_ip: [127.0.0.1, 127.0.0.3]\n    enable_path_selection: true\n"
+        peers: list[str] = []
+
+        def script(connection: socket.socket, _number: int) -> None:
+            while head := read_head(connection):
+                peers.append(connection.getpeername()[0])
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % (b"way" in head.lower()))
+
+        origin = self.scripted(script)
+        for more in ("", "\n    http_forward_upstream_keepalive: {shared: true}"):
+            peers.clear()
+            port = self.proxy("    egress_path_selection_header: X-Way" + more)
+            client = self.client(port)
+            for way in ("1", "2", "2", "1"):
+                self.assertEqual(client.ask(get(origin.port, "/", f"x-way: {way}")).body, b"0")
+            self.assertEqual(len(set(peers)), 2)
+            self.assertEqual([peers[0], peers[1]], [peers[3], peers[2]])
+            self.assertNotEqual(peers[0], peers[1])
+            self.assertEqual(client.ask(get(origin.port, "/", "x-way: one")).status, 400)
+            self.assertTrue(client.ended())
+            self.daemon.quit()
+
+    def test_a_connection_that_told_who_its_client_is_is_not_shared(self) -> None:
+        """use_proxy_protocol: the header at its start names one client."""
+        self.escaper = "    use_proxy_protocol: 1\n"
+        origin = self.origin()
+        port = self.proxy("    http_forward_upstream_keepalive: {shared: true}")
+        for _ in range(2):
+            with RawClient(port) as client:
+                address = f"PROXY TCP4 127.0.0.1 127.0.0.1 {client.sock.getsockname()[1]} {port}\r\n"
+                for _ in range(2):
+                    self.assertEqual(client.ask(get(origin.port)).status, 200)
+            self.assertTrue(origin.everything.count(address.encode()) == 1)
+        self.assertEqual(origin.connections, 2)
+
+    def test_another_tls_name_is_another_connection(self) -> None:
+        """The Host of an https:// request is the name that is asked for and verified."""
+        self.escaper = ""
+        names: list[str | None] = []
+        authority = Authority()
+        (self.directory / "rootCA.pem").write_bytes(pem(authority.certificate))
+        authority.write(self.directory / "o.pem", self.directory / "o-key.pem", "a.test", "b.test")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.directory / "o.pem", self.directory / "o-key.pem")
+        context.sni_callback = lambda _sock, name, _context: names.append(name)
+
+        def script(connection: socket.socket, _number: int) -> None:
+            with context.wrap_socket(connection, server_side=True) as secure:
+                while read_head(secure):
+                    secure.sendall(OK)
+
+        origin = self.scripted(script)
+        client = self.client(self.proxy("    tls_client: {ca_certificate: rootCA.pem}"))
+        asked = [
+            client.ask(f"GET https://127.0.0.1:{origin.port}/ HTTP/1.1\r\nHost: {name}\r\n\r\n".encode()).status
+            for name in ("a.test", "a.test", "b.test", "c.test")
+        ]
+        self.assertEqual(asked, [200, 200, 200, 525])
+        self.assertEqual(names, ["a.test", "b.test", "c.test"])
+
+
+class LocalRequestTests(ExchangeCase):
+    """Requests for the proxy itself."""
+
+    def test_local_server_names_decide_what_is_local(self) -> None:
+        """With names: a Host among them is local, also in absolute form; any other relative request is a 501."""
+        origin = self.origin()
+        port = self.proxy("    local_server_name: [proxy.test, 127.0.0.9]")
+        easy = f"/.well-known/easy-proxy/http/127.0.0.1/{origin.port}/e"
+        for target, host, status in (
+            (easy, "proxy.test", 200),
+            (easy, "PROXY.test:3128", 200),
+            (easy, "127.0.0.9", 200),
+            (f"http://proxy.test{easy}", "proxy.test", 200),
+            (easy, "other.test", 501),
+            (f"http://127.0.0.1:{origin.port}/", "proxy.test", 501),
+            (f"http://127.0.0.1:{origin.port}/", "other.test", 200),
+        ):
+            got = self.client(port).ask(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            self.assertEqual(got.status, status, (target, host))
+
+    def test_a_default_port_is_dropped_and_no_other(self) -> None:
+        """drop_default_port_in_host, seen by a next proxy that is sent what an origin would be."""
+        seen: list[bytes] = []
+
+        def script(connection: socket.socket, _number: int) -> None:
+            while head := read_head(connection):
+                seen.append(next(line for line in head.split(b"\r\n") if line.startswith(b"Host:")))
+                connection.sendall(OK)
+
+        origin = self.scripted(script)
+        text = BASE.replace("type: dummy_deny}}", f'type: proxy_http, proxy_addr: "127.0.0.1:{origin.port}"}}}}')
+        port = free_port()
+        self.daemon = self.start_daemon(text.format(port=port, more="    drop_default_port_in_host: true", escaper="nowhere"), ports=[port])
+        client = self.client(port)
+        for uri, host in (
+            ("http://a.test/", "a.test:80"),
+            ("http://a.test:80/", "a.test:80"),
+            ("http://a.test/", "a.test:8080"),
+            ("http://a.test:8080/", "a.test:8080"),
+            ("http://a.test/", "[::1]:80"),
+        ):
+            self.assertEqual(client.ask(f"GET {uri} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).status, 200)
+        self.assertEqual(seen, [b"Host: a.test", b"Host: a.test", b"Host: a.test:8080", b"Host: a.test:8080", b"Host: [::1]"])
+
+    def test_no_early_error_reply(self) -> None:
+        """What is no request is closed without a word."""
+        port = self.proxy("    no_early_error_reply: true")
+        for words in (b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET http://x/ HTTP/1.1\r\n\r\n"):
+            client = self.client(port)
+            client.send(words)
+            self.assertEqual(client.everything(), b"")
 
 
 class VanishingTests(ExchangeCase):

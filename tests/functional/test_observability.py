@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 import tempfile
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.functional.harness import FunctionalTestCase
-from tests.functional.peers import RecordingOrigin
+from tests.functional.peers import RecordingOrigin, ScriptedOrigin, read_head
 from tests.functional.processes import free_port
 from tests.functional.rawhttp import RawClient
 
@@ -39,6 +40,11 @@ server:
     flush_task_log_on_created: true
     flush_task_log_on_connected: true
     extra_metrics_tags: {{site: lab}}
+    rsp_header_recv_timeout: 2s
+    task_idle_check_interval: 2s
+    task_idle_max_count: 1
+    log_uri_max_chars: 60
+    dst_port_filter: {{default: permit, forbid: [1]}}
 """
 
 
@@ -72,6 +78,7 @@ class ObservabilityCase(FunctionalTestCase):
     def setUp(self) -> None:
         super().setUp()
         place = Path(tempfile.mkdtemp(prefix="g3o"))
+        self.addCleanup(shutil.rmtree, place)
         self.syslog = Sink(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         self.syslog.sock.bind(str(place / "log"))
         self.statsd = Sink(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -138,6 +145,109 @@ class TaskLogTests(ObservabilityCase):
             record = self.events(2)[-1]
         self.assertEqual((record["reason"], record["rsp_status"]), ("UpstreamNotConnected", "521"))
         self.assertTrue(any('log_type="Escape"' in line and "ConnectFailed" in line for line in self.syslog.lines))
+
+    def finished(self, count: int) -> list[dict[str, str]]:
+        """The records of tasks that ended, once there are so many."""
+        lines = self.syslog.wait(lambda lines: sum('task_event="Finished"' in line for line in lines) >= count, 12)
+        return [fields(line) for line in lines if 'task_event="Finished"' in line]
+
+    def test_every_kind_of_end_has_its_reason(self) -> None:
+        """And the status the client got and the origin's, 0 for none."""
+        words: dict[str, bytes | None] = {
+            "/nothing": b"",
+            "/nonsense": b"nonsense\r\n\r\n",
+            "/short": b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
+            "/late": None,
+            "/stalls": b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
+            "/404": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+        }
+
+        def script(connection: socket.socket, _number: int) -> None:
+            path = read_head(connection).split(b" ")[1].decode()
+            said = words.get(path)
+            if said is not None:
+                connection.sendall(said)
+            if path in ("/late", "/stalls") or "up" in path:
+                connection.recv(1 << 20)
+                connection.recv(1)
+
+        origin = ScriptedOrigin(script)
+        self.addCleanup(origin.close)
+        expected: dict[str, tuple[str, str, str]] = {
+            "/404": ("Finished", "404", "404"),
+            "/nothing": ("ClosedByUpstream", "502", "0"),
+            "/nonsense": ("InvalidUpstreamProtocol", "502", "0"),
+            "/short": ("ClosedByUpstream", "200", "200"),
+            "/late": ("UpstreamAppTimeout", "504", "0"),
+            "/stalls": ("Idle", "200", "200"),
+            "/up-stalls": ("ClientAppTimeout", "408", "0"),
+            "/up-ends": ("ClosedByClient", "0", "0"),
+            "/up-bad": ("InvalidClientProtocol", "400", "0"),
+            "/denied": ("ForbiddenByRule", "403", "0"),
+            "/blocked": ("ForbiddenByRule", "403", "0"),
+        }
+        clients = {}
+        for path in expected:
+            host, port = {"/denied": ("127.0.0.1", 1), "/blocked": ("127.0.0.2", origin.port)}.get(path, ("127.0.0.1", origin.port))
+            head = [f"{'POST' if 'up' in path else 'GET'} http://{host}:{port}{path} HTTP/1.1", f"Host: {host}:{port}"]
+            body = {"/up-stalls": "Content-Length: 10", "/up-ends": "Content-Length: 10", "/up-bad": "Transfer-Encoding: chunked"}
+            clients[path] = client = RawClient(self.port)
+            self.addCleanup(client.close)
+            client.send("\r\n".join([*head, *([body[path]] if path in body else []), "", "5\r\n" if path in body else ""]).encode())
+        time.sleep(0.2)
+        clients["/up-ends"].sock.shutdown(socket.SHUT_WR)
+        clients["/up-bad"].send(b"hello!!\r\n")
+        got = {}
+        for record in self.finished(len(expected)):
+            got["/" + record["uri"].rpartition("/")[2]] = (record["reason"], record.get("rsp_status"), record.get("origin_status"))
+        self.assertEqual(sorted(got.items()), sorted(expected.items()))
+
+    def test_a_tunnel_that_fails_or_stands_still(self) -> None:
+        silent = RecordingOrigin(None)
+        self.addCleanup(silent.close)
+        for port, status in ((free_port(), 521), (1, 403), (silent.port, 200)):
+            client = RawClient(self.port)
+            self.addCleanup(client.close)
+            self.assertEqual(client.ask(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % port, "CONNECT").status, status)
+        reasons = [record["reason"] for record in self.finished(3)]
+        self.assertEqual(reasons, ["UpstreamNotConnected", "ForbiddenByRule", "Idle"])
+
+    def test_a_pipelined_request_says_how_long_it_waited(self) -> None:
+        """pipeline_wait and wait_time; the first has waited for nobody."""
+
+        def script(connection: socket.socket, _number: int) -> None:
+            while read_head(connection):
+                time.sleep(0.3)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        origin = ScriptedOrigin(script)
+        self.addCleanup(origin.close)
+        with RawClient(self.port) as client:
+            client.send(b"GET http://127.0.0.1:%d/ HTTP/1.1\r\nHost: x\r\n\r\n" % origin.port * 2)
+            for _ in range(2):
+                self.assertEqual(client.answer().status, 200)
+            first, second = self.finished(2)
+        self.assertNotIn("pipeline_wait", first)
+        self.assertNotIn("wait_time", first)
+        for name in ("pipeline_wait", "wait_time"):
+            self.assertRegex(second[name], r"^[234][0-9]{2}\.[0-9]{3}ms$")
+        self.assertRegex(second["total_time"], r"^[234][0-9]{2}\.[0-9]{3}ms$")
+        self.assertEqual(second["reuse_connection"], "true")
+        for name in ("dur_req_send_hdr", "dur_req_send_all", "dur_rsp_recv_hdr", "dur_rsp_recv_all", "ready_time"):
+            self.assertIn(name, second)
+
+    def test_a_uri_is_cut_and_has_no_password_however_it_came(self) -> None:
+        """log_uri_max_chars; absolute form and the masque URI."""
+        with RawClient(self.port) as client:
+            self.get(client, self.origin.port)
+            inner = f"http%3A%2F%2Fuser%3Asecret%40127.0.0.1%3A{self.origin.port}%2Fmasque"
+            client.ask(f"GET /.well-known/masque/http/{inner} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            client.ask(f"GET http://127.0.0.1:{self.origin.port}/{'u' * 200} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            uris = [record["uri"] for record in self.finished(3)]
+        self.assertNotIn("secret", "".join(self.syslog.lines))
+        self.assertTrue(uris[0].endswith("/path"), uris)
+        self.assertTrue(uris[1].endswith("/masque"), uris)
+        self.assertEqual(len(uris[2]), 60)
 
     def test_one_hostile_request_is_one_record(self) -> None:
         """Whatever a client writes stays inside its own record, escaped and cut."""
