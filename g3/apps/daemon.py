@@ -39,7 +39,7 @@ from g3.tree.offline import Shutdown
 from g3.tree.root import Root
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from g3.apps.configuration import FileSource
     from g3.config.main import MainConfig
@@ -66,6 +66,15 @@ class Settings:
     status_pipe: Callable[[], int | None] = lambda: None
 
 
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What a worker has in place of what a daemon that serves itself makes: listeners that are handed to it, its share of the load, its number."""
+
+    number: int
+    listeners: ListenerPool
+    load: Any
+
+
 class BaseDaemon(MultiService):
     """A daemon as a service (IControlled and IEnding too).
 
@@ -80,14 +89,17 @@ class BaseDaemon(MultiService):
     commands: ClassVar[type[Commands]] = Commands
     #: Whether it has control sockets.
     controlled: ClassVar[bool] = True
+    #: Its tree.
+    tree: ClassVar[type[Root]] = Root
 
-    def __init__(self, reactor: Any, settings: Settings, source: FileSource, main: MainConfig) -> None:
+    def __init__(self, reactor: Any, settings: Settings, source: FileSource, main: MainConfig, seat: Seat | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.setName(self.program)  # type: ignore[no-untyped-call]
         self.reactor = reactor
         self.settings = settings
         self.source = source
         self._main = main
+        self._seat = seat
         self._listeners: dict[str, ControlListener] = {}
         self._waiting: Deferred[None] | None = None
         self._leaving = False
@@ -99,7 +111,7 @@ class BaseDaemon(MultiService):
         filter_logs(self.settings.verbosity)
         raise_descriptor_limit()
         self.look_over(self._main)
-        self._build()
+        self.build()
         self._install_signals()
         try:
             self.bind()
@@ -144,31 +156,44 @@ class BaseDaemon(MultiService):
         """Make all nodes ready to serve. The Deferred fails with ConfigError."""
         return self.root.prepare(self._main)
 
-    def _build(self) -> None:
-        main, settings = self._main, self.settings
+    def build(self) -> None:
+        """Make everything, start nothing."""
+        main, seat = self._main, self._seat
         runtime = main.runtime
         timeouts = Timeouts(runtime.server_offline_delay, runtime.task_wait_delay, runtime.task_wait_timeout, runtime.task_quit_timeout)
         metrics = MetricRegistry()
-        self._logs = LogHub(self.reactor, main.log, daemon_name=settings.group, program=self.program, metrics=metrics)
+        self._logs = self.make_logs(metrics)
         self._timers = TimerWheel(self.reactor)
         context = NodeContext(
             reactor=self.reactor,
             timers=self._timers,
             metrics=metrics,
             logs=self._logs,
-            listeners=ListenerPool(self.reactor),
-            daemon=Daemon(self.program, settings.group),
+            listeners=ListenerPool(self.reactor) if seat is None else seat.listeners,
+            daemon=Daemon(self.program, self.settings.group, stat_id="0" if seat is None else str(seat.number)),
             timeouts=timeouts,
             common=self.common(),
         )
-        self.root = Root(context, self.source.components, self.kinds)
+        if seat is not None:
+            context.load = seat.load
+        self.root = self.tree(context, self.source.components, self.kinds)
         self.root.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.shutdown = Shutdown(self.reactor, timeouts, self)
         local = main.controller.local
-        self._control = ControlFactory(self.reactor, self.commands(self), receive_timeout=local.recv_timeout, send_timeout=local.send_timeout)
-        self._statsd = self._exporter(main.stat, context)
+        self._control = ControlFactory(self.reactor, self.make_commands(), receive_timeout=local.recv_timeout, send_timeout=local.send_timeout)
+        self._statsd = self.make_exporter(context)
 
-    def _exporter(self, options: Any, context: NodeContext) -> StatsdExporter | None:
+    def make_logs(self, metrics: MetricRegistry) -> LogHub:
+        """The event logs of this process."""
+        return LogHub(self.reactor, self._main.log, daemon_name=self.settings.group, program=self.program, metrics=metrics)
+
+    def make_commands(self) -> Callable[[str, dict[str, Any]], Awaitable[Any]]:
+        """What runs control commands."""
+        return self.commands(self)
+
+    def make_exporter(self, context: NodeContext) -> StatsdExporter | None:
+        """What sends the metrics of this process."""
+        options = self._main.stat
         if options is None:
             return None
         return StatsdExporter(self.reactor, context.metrics, options, self.metric_tags(context))
@@ -186,6 +211,18 @@ class BaseDaemon(MultiService):
         except ConfigError as error:
             self._start_failed(error)
             return
+        self.serve()
+
+    def serve_only(self) -> None:
+        """Serve what was prepared under a supervisor, which has the control sockets and the signals. Raises ConfigError."""
+        MultiService.startService(self)  # type: ignore[no-untyped-call]
+        self.root.begin()
+        if self._statsd is not None:
+            self._statsd.start()
+        settle_memory()
+
+    def serve(self) -> None:
+        """All is there: be found, and say so."""
         if self.controlled:
             self._listeners[unique_name(self.settings.group, os.getpid())].start()
         if self._statsd is not None:

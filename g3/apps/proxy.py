@@ -176,8 +176,10 @@ def makeService(options: Options) -> ProxyDaemon:
     from twisted.internet import reactor
 
     from g3.apps.daemon import ProxyDaemon
+    from g3.apps.supervisor import ProxySupervisor, worker_count
 
-    return ProxyDaemon(reactor, settings(options), options.source, options.main)
+    serves = ProxySupervisor if worker_count(options.main) else ProxyDaemon
+    return serves(reactor, settings(options), options.source, options.main)
 
 
 def settings(options: BaseOptions) -> Settings:

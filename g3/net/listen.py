@@ -186,19 +186,21 @@ class TCPListener:
         else:
             self._reactor.removeReader(self)
 
-    def _accept_many(self, sock: socket.socket, most: int) -> None:
+    def _accept_many(self, sock: socket.socket, most: int) -> int:
+        """Accept until nobody waits or C{most} were tried; how many were accepted."""
+        before = self.accepted
         for _ in range(most):
             try:
                 client, peer = sock.accept()
                 client.setblocking(False)
             except BlockingIOError:
-                return
+                break
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     self._exhausted()
-                    return
+                    break
                 if error.errno == errno.EBADF:
-                    return
+                    break
                 # One client's trouble (it went away, a firewall said no): the next one is in the queue.
                 self.failed += 1
                 continue
@@ -209,7 +211,8 @@ class TCPListener:
                 self.log.failure("accepting a client on {address} failed", address=self.address)
                 client.close()
             if self.socket is None:
-                return
+                break
+        return self.accepted - before
 
     def _exhausted(self) -> None:
         self.exhausted += 1

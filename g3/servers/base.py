@@ -245,6 +245,7 @@ class ListeningServer(Listener):
             stream.set_write_limit((StreamLimiter(speed.shift, speed.download),))
         connection = self.serve(stream, info)
         self.connections.add(connection)
+        self.context.load.live += 1
         if not self._ticking.running:
             self._ticking.start(TICK, now=False)
         stream.start(connection)
@@ -258,6 +259,7 @@ class ListeningServer(Listener):
         if connection not in self.connections:
             return
         self.connections.discard(connection)
+        self.context.load.live -= 1
         self._count(connection)
         if not self.connections and self._ticking.running:
             self._ticking.stop()

@@ -53,7 +53,7 @@ class Entry:
 
     __slots__ = ("_acceptor", "_pool", "claims", "key", "socket", "started")
 
-    def __init__(self, pool: ListenerPool, key: object, sock: socket.socket) -> None:
+    def __init__(self, pool: ListenerPool, key: str, sock: socket.socket) -> None:
         self._pool = pool
         self.key = key
         self.socket = sock
@@ -95,9 +95,10 @@ class Entry:
             sock.close()
 
 
-def _where(options: TCPListen, name: str) -> object:
+def where(options: TCPListen, name: str) -> str:
     """What makes two listen options the same socket: all that cannot be changed once it is bound. Port 0 is a port for each server."""
-    return (options.address, options.interface, options.ipv6_only, name if options.address[1] == 0 else "")
+    host, port = options.address
+    return f"{host} {port} {options.interface} {options.ipv6_only} {name if port == 0 else ''}"
 
 
 class ListenerPool:
@@ -107,7 +108,7 @@ class ListenerPool:
         self.reactor = reactor
         self.acceptor = acceptor
         self._bind = bind
-        self._entries: dict[object, Entry] = {}
+        self._entries: dict[str, Entry] = {}
 
     def claim(self, options: TCPListen, owner: Any) -> Claim:
         """A share of the socket that C{options} (g3.net.options.TCPListen) describe, bound now if nobody has it.
@@ -115,7 +116,7 @@ class ListenerPool:
         @param owner: the server; its name and place stand in the error.
         @raise ConfigError: the address cannot be listened on.
         """
-        key = _where(options, owner.name)
+        key = where(options, owner.name)
         entry = self._entries.get(key)
         if entry is None:
             try:
@@ -129,9 +130,7 @@ class ListenerPool:
 
     def adopt(self, options: TCPListen, name: str, sock: socket.socket) -> None:
         """Take over a socket that somebody else bound for C{options} of the server C{name}; it waits for a claim."""
-        key = _where(options, name)
-        sock.setblocking(False)
-        self._entries[key] = Entry(self, key, sock)
+        self.adopt_keyed(where(options, name), sock)
 
     def conflicts(self, leaving: Callable[[Any], bool]) -> list[tuple[Any, str]]:
         """Addresses claimed by more than one server when those for which C{leaving} holds are gone: the last of them, and a line."""
@@ -151,6 +150,18 @@ class ListenerPool:
     def sockets(self) -> Iterable[socket.socket]:
         """Every listening socket."""
         return [entry.socket for entry in self._entries.values()]
+
+    def keyed(self) -> dict[str, socket.socket]:
+        """Every listening socket by what it is for; another process of ours adopts it under the same key."""
+        return {key: entry.socket for key, entry in self._entries.items()}
+
+    def adopt_keyed(self, key: str, sock: socket.socket) -> None:
+        """Take over a socket that another process of ours bound; it waits for a claim. Is there one already, it is kept."""
+        if key in self._entries:
+            sock.close()
+            return
+        sock.setblocking(False)
+        self._entries[key] = Entry(self, key, sock)
 
     def forget(self, entry: Entry) -> None:
         """C{entry} closes itself."""

@@ -49,6 +49,15 @@ class Timeouts:
     task_quit_timeout: float = 1800.0
 
 
+class Load:
+    """How many clients a process has now, on all its servers."""
+
+    __slots__ = ("live",)
+
+    def __init__(self) -> None:
+        self.live = 0
+
+
 class Lasting:
     """Objects that outlive the node that made them: statistics go on counting over a reload.
 
@@ -89,6 +98,8 @@ class NodeContext:
     #: What the nodes of one daemon have in common beside all this; each daemon says what it is.
     common: Any = None
     lasting: Lasting = field(default_factory=Lasting)
+    #: C{load.live} is counted by servers; where several processes share listeners it decides who accepts.
+    load: Any = field(default_factory=Load)
 
     def slot(self, kind: str, name: str) -> Slot:
         """The place where the node of that name is, or will be. Its C{node} is always usable.

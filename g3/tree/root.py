@@ -190,6 +190,19 @@ class Root(MultiService):
             log.failure("comparing configurations failed")
             raise ConfigError(f"{type(error).__name__}: {error}") from error
 
+    def plan(self, configuration: IConfiguration) -> Transition:
+        """The way to another configuration, for those who prepare and commit in steps of their own; then L{settle} ends it.
+
+        @raise ConfigError: not serving.
+        """
+        return self._transition(configuration, self._difference(configuration))
+
+    def settle(self, transition: Transition, configuration: IConfiguration) -> None:
+        """Commit a prepared L{plan}. Raises ConfigError, and has changed nothing then."""
+        transition.commit()
+        self.configuration = configuration
+        self.listeners.drop_unclaimed()
+
     async def _go(self, configuration: IConfiguration, changes: list[Change]) -> None:
         transition = self._transition(configuration, changes)
         await transition.prepare()

@@ -105,6 +105,11 @@ class DaemonCase(FunctionalTestCase):
             response = connection.getresponse()
             return response.status, response.read()
 
+    def refused(self) -> bool:
+        """Whether nobody listens on the proxy's port."""
+        with contextlib.closing(socket.socket()) as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) != 0
+
     def rewrite(self, text: str) -> None:
         (self.directory / "g3proxy.yaml").write_text(text)
 
@@ -369,8 +374,7 @@ class EndTests(DaemonCase):
         with self.slow_client() as client:
             daemon.send_signal(signal.SIGTERM)
             self.waits_for(daemon, "waiting for tasks to end")
-            with contextlib.closing(socket.socket()) as late:
-                self.assertNotEqual(late.connect_ex(("127.0.0.1", self.port)), 0)
+            daemon.wait_until(self.refused, "it takes no new client")
             Answering.gate.set()
             self.assertIn(b"hello", client.makefile("rb").read())
         self.assertEqual(daemon.wait(), 0)

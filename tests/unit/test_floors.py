@@ -38,6 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("keyless",),
     ("testing",),
     ("control",),
+    ("workers",),
     ("tiles", "bench", "statsd"),
     ("apps",),
 )

@@ -308,6 +308,9 @@ class FrozenMap(dict[K, V]):
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
 
+    def __reduce__(self) -> Any:
+        return type(self), (dict(self),)
+
     def _refuse(self, *_args: object, **_kwargs: object) -> Any:
         raise TypeError("a FrozenMap does not change")
 

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Control commands for a daemon of several processes: what the supervisor answers itself, what is asked of one worker or of all, and how
+their answers become one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, DeferredList
+
+from g3.control.messages import ControlError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from g3.control.commands import Commands
+    from g3.workers.crew import Crew
+    from g3.workers.member import Member
+
+#: What any worker answers alike.
+ONE = frozenset({"resolver_query", "escaper_get", "list_static_users", "list_dynamic_users"})
+#: What changes a node until something else is published: a new worker must hear of it, too. The argument C{name} says whose it is.
+PUBLISHED = frozenset({"escaper_publish", "user_group_publish"})
+#: What the supervisor knows itself.
+OWN = frozenset({"version", "offline", "cancel_shutdown", "list", "reload", "reload_node"})
+
+
+def merged(results: Sequence[Any]) -> Any:
+    """The answers of several workers as one: numbers are summed, truths are C{or}-ed, maps are merged by key, lists are united; of anything
+    else the first is taken."""
+    first = results[0]
+    if isinstance(first, bool):
+        return any(results)
+    if isinstance(first, int | float):
+        return sum(results)
+    if isinstance(first, dict):
+        return {key: merged([result[key] for result in results if key in result]) for key in first}
+    if isinstance(first, list):
+        return list(dict.fromkeys(item for result in results for item in result))
+    return first
+
+
+class CrewCommands:
+    """Runs commands by name for the whole daemon. C{own} are those of a daemon that serves itself."""
+
+    def __init__(self, own: Commands, crew: Crew) -> None:
+        self._own = own
+        self._crew = crew
+        self._published: dict[tuple[str, str], dict[str, Any]] = {}
+
+    async def __call__(self, command: str, arguments: dict[str, Any]) -> Any:
+        """As C{Commands}."""
+        if command in OWN or command not in type(self._own).table:
+            return await self._own(command, arguments)
+        members = self._crew.serving()
+        if not members:
+            raise ControlError("no worker is serving now")
+        request = {"command": command, "arguments": arguments}
+        if command in ONE:
+            return _result(await members[0].ask(request))
+        answers = [answer for answer in await _ask_all(members, request) if answer is not None]
+        if not answers:
+            raise ControlError("no worker answered")
+        result = merged([_result(answer) for answer in answers])
+        if command in PUBLISHED:
+            self._published[command, str(arguments["name"])] = request
+        return result
+
+    async def set_up(self, member: Member) -> None:
+        """Tell a new worker what was published."""
+        for request in list(self._published.values()):
+            # A node of that name may be gone: then there is nobody to tell.
+            await member.ask(request)
+
+
+async def _ask_all(members: list[Member], request: dict[str, Any]) -> list[dict[str, Any] | None]:
+    """Who is lost meanwhile has no answer."""
+    waiting = [Deferred.fromCoroutine(member.ask(request)) for member in members]
+    return [answer if good else None for good, answer in await DeferredList(waiting, consumeErrors=True)]
+
+
+def _result(answer: dict[str, Any]) -> Any:
+    if "error" in answer:
+        raise ControlError(str(answer["error"]))
+    return answer["result"]

@@ -1,0 +1,448 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The workers of a supervisor: started, watched, replaced, and brought from one configuration to the next together.
+
+A worker that ends is replaced at once; one that keeps ending, after a delay that doubles. One that hangs (its beat in the shared memory
+stands still for L{HANG_TICKS} looks) is killed, which makes it one that ended. A replacement gets the committed configuration from a
+snapshot; when a reload was committed while it started, it is brought up before it counts as serving.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from g3.errors import ConfigError
+from g3.workers import link as words
+from g3.workers.member import Member, ProcessEnd, WorkerLink
+from g3.workers.nursery import MAX_MESSAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from g3.tree.listeners import ListenerPool
+    from g3.tree.root import IConfiguration
+    from g3.workers.memory import Memory
+
+log = Logger()
+
+#: Seconds between two looks at the workers' beats.
+TICK: Final = 1.0
+#: Looks without a beat after which a worker hangs: more than its longest step; and while it does what is known to take long.
+HANG_TICKS: Final = 5
+BUSY_TICKS: Final = 120
+#: Seconds to wait before a replacement: none at first, then from the one to the other; a worker that served so long was no bad start.
+FIRST_DELAY: Final = 0.25
+LAST_DELAY: Final = 30.0
+GOOD_RUN: Final = 10.0
+#: The delay at which a daemon that never served gives up.
+HOPELESS: Final = 2.0
+#: Seconds until the nursery is started again.
+RESTART_DELAY: Final = 0.5
+
+
+@dataclass(slots=True)
+class Place:
+    """A slot, and who is in it."""
+
+    slot: int
+    member: Member | None = None
+    delay: float = 0.0
+    served_at: float | None = None
+    timer: Any = None
+
+
+@implementer(IReadDescriptor)
+class NurseryLink:
+    """The nursery as its supervisor sees it. It is started again when it ends."""
+
+    def __init__(self, reactor: Any, memory: Memory, what: Sequence[str], born: Callable[[int, int, int], None]) -> None:
+        self._reactor = reactor
+        self._memory = memory
+        self._what = list(what)
+        self._born = born
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._stopped = False
+        #: Called when it is gone; whoever it owed a worker must ask again.
+        self.lost: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Start the process."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        descriptors = (theirs.fileno(), self._memory.descriptor)
+        arguments = [*map(str, descriptors), str(self._memory.slots), *self._what]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "g3.workers.nursery", *arguments], pass_fds=descriptors, stdin=subprocess.DEVNULL, env=environment
+            )
+        ours.setblocking(False)
+        self._socket = ours
+        self._reactor.addReader(self)
+
+    def fork(self, slot: int, sock: socket.socket) -> None:
+        """Ask for a worker in C{slot} that has C{sock}; C{born(slot, pid, pidfd)} tells that it is there."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                socket.send_fds(self._socket, [b'{"slot": %d}' % slot], [sock.fileno()])
+
+    def stop(self) -> None:
+        """It ends with its last worker."""
+        self._stopped = True
+        self._close()
+
+    def _close(self) -> None:
+        if self._socket is not None:
+            self._reactor.removeReader(self)
+            self._socket.close()
+            self._socket = None
+
+    def wait(self, seconds: float) -> None:
+        """Wait for its end."""
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+
+    def fileno(self) -> int:
+        return -1 if self._socket is None else self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        return "nursery"
+
+    def doRead(self) -> None:
+        while self._socket is not None:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self._socket, MAX_MESSAGE, 1)
+            except BlockingIOError:
+                return
+            except OSError:
+                data, descriptors = b"", []
+            if not data:
+                self._gone()
+                return
+            self._heard(json.loads(data), descriptors)
+
+    def connectionLost(self, reason: object) -> None:
+        """The reactor stops."""
+        self.stop()
+
+    def _heard(self, message: dict[str, int], descriptors: list[int]) -> None:
+        if "status" in message:
+            self._tell_end(message["pid"], message["status"])
+        else:
+            self._born(message["slot"], message["pid"], descriptors[0])
+
+    @staticmethod
+    def _tell_end(pid: int, status: int) -> None:
+        code = os.waitstatus_to_exitcode(status)
+        if code:
+            log.error("worker with pid {pid} ended {how}", pid=pid, how=f"by signal {-code}" if code < 0 else f"with status {code}")
+
+    def _gone(self) -> None:
+        self._close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        log.error("the process that forks workers ended; it is started again")
+        self._reactor.callLater(RESTART_DELAY, self._restart)
+
+    def _restart(self) -> None:
+        if not self._stopped:
+            self.start()
+            self.lost()
+
+
+class Crew:
+    """All workers of a daemon.
+
+    @param entry: dotted name of what a worker runs, on the reactor of C{reactor_module}; C{modules}: what to import for it;
+        C{listeners}: the sockets to serve.
+    @param snapshot: what a worker must know to serve a configuration; C{setup(member)} brings a new one what was published since.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        memory: Memory,
+        listeners: ListenerPool,
+        *,
+        entry: str,
+        reactor_module: str,
+        modules: Sequence[str],
+        snapshot: Callable[[IConfiguration], object],
+        setup: Callable[[Member], Awaitable[None]],
+    ) -> None:
+        self._reactor = reactor
+        self.memory = memory
+        self._listeners = listeners
+        self._snapshot = snapshot
+        self._setup = setup
+        self._nursery = NurseryLink(reactor, memory, [entry, reactor_module, *modules], self._born)
+        self._nursery.lost = self._orphaned
+        self.places = [Place(slot) for slot in range(memory.slots)]
+        self.generation = 0
+        self._configuration: IConfiguration | None = None
+        self._known: set[str] = set()
+        self._ready: Deferred[None] | None = None
+        self.leaving = False
+        self.closed = False
+        self._watch = LoopingCall(self._look)
+        self._watch.clock = reactor
+
+    # Start and end
+
+    def start(self, configuration: IConfiguration) -> Deferred[None]:
+        """Start all workers; the Deferred fires when all serve, and fails with ConfigError when one cannot prepare."""
+        self._configuration, self.generation = configuration, 1
+        self._known = set(self._listeners.keyed())
+        self._ready = Deferred()
+        ready = self._ready
+        self._nursery.start()
+        for place in self.places:
+            self._spawn(place)
+        self._watch.start(TICK, now=False)
+        return ready
+
+    def serving(self) -> list[Member]:
+        """The workers that serve."""
+        return [member for member in self._members() if member.generation and member.linked]
+
+    def _members(self) -> list[Member]:
+        return [place.member for place in self.places if place.member is not None]
+
+    async def close_servers(self) -> None:
+        """Have no new clients taken; nobody is replaced from now on. Who is about to serve does first: clients may wait for it in the queue."""
+        self.closed = True
+        while any(member.linked and not member.generation for member in self._members()) and not self.leaving:
+            await _sleep(self._reactor, 0.02)
+        await _all(member.close_servers() for member in self.serving())
+
+    def drained(self) -> Deferred[Any]:
+        """Fires when no worker has a task."""
+        return DeferredList([member.drained() for member in self.serving()])
+
+    async def stop(self, seconds: float) -> None:
+        """End all: they have C{seconds} for it."""
+        self.leaving = self.closed = True
+        if self._watch.running:
+            self._watch.stop()
+        for place in self.places:
+            if place.timer is not None and place.timer.active():
+                place.timer.cancel()
+        for member in self._members():
+            member.leave()
+        deadline = self._reactor.seconds() + seconds
+        while self._members() and self._reactor.seconds() < deadline:
+            await _sleep(self._reactor, 0.02)
+        for member in self._members():
+            log.warn("{member} did not end in {seconds} s and is killed", member=member, seconds=seconds)
+            member.kill()
+        self._nursery.stop()
+        self._nursery.wait(seconds)
+
+    # From one configuration to the next (ICrew)
+
+    async def stage(self, configuration: IConfiguration) -> None:
+        """Have all prepare. Raises ConfigError when one cannot; then all have rolled back."""
+        snapshot, sockets = self._snapshot(configuration), self._listeners.keyed()
+        members = self.serving()
+        results = await _all(self._stage_one(member, self.generation + 1, snapshot, sockets) for member in members)
+        problems = [problem for result in results if isinstance(result, ConfigError) for problem in result.problems]
+        if problems:
+            await self.roll_back()
+            raise ConfigError(list(dict.fromkeys(map(str, problems))))
+
+    async def _stage_one(self, member: Member, generation: int, snapshot: object, sockets: dict[str, socket.socket]) -> None:
+        try:
+            await member.stage(generation, snapshot, sockets, self._known)
+        except ConfigError:
+            raise
+        except Exception as error:
+            # It is replaced, and its successor gets what is committed then.
+            log.error("{member} was lost while it prepared: {error}", member=member, error=error)
+            member.kill()
+
+    async def roll_back(self) -> None:
+        """Have all forget what was staged."""
+        await _all(self._or_kill(member, member.roll_back()) for member in self.serving())
+
+    async def commit(self, configuration: IConfiguration) -> None:
+        """Have all go over: one first, and when it cannot, nobody does.
+
+        @raise ConfigError: it could not.
+        """
+        staged = [member for member in self.serving() if member.staged]
+        for first in staged[:1]:
+            try:
+                await first.commit()
+            except ConfigError:
+                await self.roll_back()
+                raise
+            except Exception:
+                first.kill()
+        self._configuration = configuration
+        self.generation += 1
+        self._known = set(self._listeners.keyed())
+        await _all(self._or_kill(member, member.commit()) for member in staged[1:])
+        for place in self.places:
+            # Who began to serve between stage and commit.
+            if place.member in self.serving() and place.member.generation != self.generation and place.member not in staged:
+                Deferred.fromCoroutine(self._bring_up(place, place.member))
+
+    async def _or_kill(self, member: Member, step: Awaitable[None]) -> None:
+        """What does not do as all others is replaced."""
+        try:
+            await step
+        except Exception as error:
+            if member.linked:
+                log.error("{member} is replaced: {error}", member=member, error=error)
+            member.kill()
+
+    # Life of a worker
+
+    def _spawn(self, place: Place) -> None:
+        place.timer = None
+        if self.closed:
+            return
+        ours, theirs = socket.socketpair()
+        link = WorkerLink()
+        link.slot = place.slot
+        member = place.member = Member(place.slot, link)
+        link.lost = lambda: self._unlinked(member)
+        self.memory.clear(place.slot)
+        with theirs:
+            self._nursery.fork(place.slot, theirs)
+        words.attach(self._reactor, ours, link)
+
+    def _born(self, slot: int, pid: int, pidfd: int) -> None:
+        place = self.places[slot]
+        member = place.member
+        if member is None or member.pid:
+            os.close(pidfd)
+            return
+        member.pid = pid
+        member.process = ProcessEnd(self._reactor, pidfd, lambda: self._ended(place, member))
+        if not member.linked:
+            member.kill()
+        else:
+            Deferred.fromCoroutine(self._bring_up(place, member))
+
+    async def _bring_up(self, place: Place, member: Member) -> None:
+        """Have a new worker serve what is committed."""
+        try:
+            known: set[str] = set()
+            while member.generation != self.generation and self._configuration is not None:
+                sockets = self._listeners.keyed()
+                await member.stage(self.generation, self._snapshot(self._configuration), sockets, known)
+                known = set(sockets)
+                await member.commit()
+                await self._setup(member)
+        except ConfigError as error:
+            self._refused(member, error)
+            return
+        except Exception as error:
+            if member.linked:
+                log.error("{member} could not be started: {error}", member=member, error=error)
+            member.kill()
+            return
+        place.served_at = self._reactor.seconds()
+        self.memory.serving[place.slot] = 1
+        if self._ready is not None and all(each.member is not None and each.member.generation for each in self.places):
+            ready, self._ready = self._ready, None
+            ready.callback(None)
+        elif self._ready is None:
+            log.info("{member} serves", member=member)
+
+    def _refused(self, member: Member, error: ConfigError) -> None:
+        if self._ready is not None:
+            self._give_up(error)
+            return
+        log.error("{member} could not be started: {error}", member=member, error=error)
+        member.kill()
+
+    def _give_up(self, error: ConfigError) -> None:
+        """The daemon cannot start."""
+        ready, self._ready = self._ready, None
+        self.closed = True
+        if ready is not None:
+            ready.errback(error)
+
+    def _unlinked(self, member: Member) -> None:
+        """Its end of the link is closed: it is as good as gone."""
+        member.linked = False
+        self.memory.serving[member.slot] = 0
+        if not self.leaving:
+            member.kill()
+
+    def _ended(self, place: Place, member: Member) -> None:
+        """Its process is gone."""
+        member.linked = False
+        if place.member is not member:
+            return
+        place.member = None
+        self.memory.clear(place.slot)
+        if member.link.transport is not None:
+            member.link.transport.loseConnection()
+        if self.closed:
+            return
+        now = self._reactor.seconds()
+        if place.served_at is not None and now - place.served_at >= GOOD_RUN:
+            place.delay = 0.0
+        place.served_at = None
+        delay = place.delay
+        place.delay = min(LAST_DELAY, max(FIRST_DELAY, delay * 2))
+        if self._ready is not None and delay >= HOPELESS:
+            self._give_up(ConfigError("workers end before they serve"))
+            return
+        log.error("{member} is gone, it is replaced in {delay} s", member=member, delay=delay)
+        if delay:
+            place.timer = self._reactor.callLater(delay, self._spawn, place)
+        else:
+            self._spawn(place)
+
+    def _orphaned(self) -> None:
+        """The nursery is a new one: it does not know whom the old one was to fork."""
+        for place in self.places:
+            if place.member is not None and not place.member.pid:
+                member, place.member = place.member, None
+                member.link.lost = None
+                if member.link.transport is not None:
+                    member.link.transport.loseConnection()
+                self._spawn(place)
+
+    def _look(self) -> None:
+        """Count the looks without a beat: our own pauses are none of theirs."""
+        for member in self._members():
+            row = self.memory.rows[member.slot]
+            if row.beat != member.beat or not member.pid:
+                member.beat, member.missed = row.beat, 0
+                continue
+            member.missed += 1
+            if member.missed >= (HANG_TICKS if member.generation and not row.busy else BUSY_TICKS):
+                log.error("{member} does not answer any more, it is killed", member=member)
+                member.missed = 0
+                member.kill()
+
+
+async def _all(steps: Any) -> list[Any]:
+    """What each coroutine returned, or the exception it raised."""
+    waiting = [Deferred.fromCoroutine(step) for step in steps]
+    return [result if good else result.value for good, result in await DeferredList(waiting, consumeErrors=True)]
+
+
+def _sleep(clock: Any, seconds: float) -> Deferred[None]:
+    waiting: Deferred[None] = Deferred()
+    clock.callLater(seconds, waiting.callback, None)
+    return waiting

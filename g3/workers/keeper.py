@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The supervisor's tree: the same nodes as in the workers, made and prepared, never started.
+
+What a configuration has wrong is found here first, and what can be had only once, the listening sockets, is had here. A reload is prepared
+here, then by all workers, and committed only when all of them could.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from g3.errors import ConfigError
+from g3.tree.plan import Action, Change
+from g3.tree.reload import Transition
+from g3.tree.root import Root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from g3.tree.root import IConfiguration
+
+log = Logger()
+
+
+class ICrew(Protocol):
+    """Those who serve."""
+
+    async def stage(self, configuration: IConfiguration) -> None:
+        """Have all prepare. Raises ConfigError when one cannot; then all of them have rolled back."""
+
+    async def commit(self, configuration: IConfiguration) -> None:
+        """Have all go over. Raises ConfigError when they cannot; then all of them are where they were."""
+
+    async def roll_back(self) -> None:
+        """Have all forget what was staged."""
+
+
+class Keeping(Transition):
+    """A transition between nodes that do not run: they are exchanged, and the old ones give back what they took."""
+
+    def __init__(self, tree: Any, changes: Iterable[Change], needed: Iterable[tuple[str, str]], places: Mapping[tuple[str, str], object]) -> None:
+        # What is not running cannot be told of a change: it is made anew.
+        changes = [
+            Change(Action.REPLACE, change.kind, change.name, change.config, change.old) if change.action is Action.UPDATE else change
+            for change in changes
+        ]
+        super().__init__(tree, changes, needed, places)
+
+    def commit(self) -> None:
+        for change, node in self._made:
+            self._tree.slots.put(change.kind, change.name, node)
+        self._prepared.clear()
+        self._leave()
+
+
+class Keeper(Root):
+    """Root for a supervisor; give it its C{crew} before it begins."""
+
+    crew: ICrew
+
+    def _transition(self, configuration: IConfiguration, changes: list[Change]) -> Keeping:
+        places = {(kind, name): entry.place for kind, entries in configuration.nodes.items() for name, entry in entries.items()}
+        return Keeping(self, changes, configuration.references(), places)
+
+    async def _go(self, configuration: IConfiguration, changes: list[Change]) -> None:
+        transition = self._transition(configuration, changes)
+        await transition.prepare()
+        try:
+            await self.crew.stage(configuration)
+            if not self.ready:
+                await self.crew.roll_back()
+                raise ConfigError("shutting down, nothing was changed")
+            await self.crew.commit(configuration)
+        except BaseException:
+            transition.discard()
+            raise
+        transition.commit()
+        self.configuration = configuration
+
+    def privilegedStartService(self) -> None:
+        """Nothing: no node is started."""
+
+    def startService(self) -> None:
+        """Nothing either."""
+        Service.startService(self)  # type: ignore[no-untyped-call]
+
+    def retire(self, kind: str, node: Any) -> None:
+        """Give back what C{node} took: the workers have what they need."""
+        try:
+            node.discard()
+        except Exception:
+            log.failure("discard of {node} failed", node=node)
+        self.context.lasting.prune((of, each.name, each.config.type_word) for of in self.kinds for each in self.nodes(of).values())
+
+    def close_servers(self) -> None:
+        """Close our descriptors of the listening sockets; workers close theirs."""
+        self.ready = False
+        for node in list(self.nodes("server").values()):
+            self.take("server", node)
+            self.retire("server", node)
+
+    def stopService(self) -> Deferred[Any]:
+        """Give everything back."""
+        self.close_servers()
+        for kind in reversed(self.kinds):
+            for node in list(self.nodes(kind).values()):
+                self.take(kind, node)
+                self.retire(kind, node)
+        return succeed(None)

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a supervisor and its workers say to each other: AMP over a socket pair, descriptors beside the words.
+
+An AMP value has 64 KiB at most, so that what may be longer travels in a memfd. Both ends run the same code (workers are forked), so that
+pickle is the format of what is in it; nobody else can write to either.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import socket
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from twisted.internet.protocol import Factory
+from twisted.protocols import amp
+
+from g3.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.defer import Deferred
+
+_Text: Any = amp.Unicode
+_Integer: Any = amp.Integer
+_Descriptor: Any = amp.Descriptor
+
+#: Characters of a report; AMP values have 65535 bytes.
+MAX_TEXT = 15000
+
+
+class Socket(amp.Command):
+    """Supervisor: a listening socket that the next stage may claim, by its key in the listener pool."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"key", _Text()), (b"descriptor", _Descriptor())]
+
+
+class Stage(amp.Command):
+    """Supervisor: prepare to serve this configuration, and change nothing yet. The first one brings all that a worker has to know."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"generation", _Integer()), (b"snapshot", _Descriptor())]
+    response: ClassVar[list[tuple[bytes, Any]]] = [(b"report", _Text())]
+
+
+class Commit(amp.Command):
+    """Supervisor: go over to what was staged."""
+
+    response: ClassVar[list[tuple[bytes, Any]]] = [(b"report", _Text())]
+
+
+class RollBack(amp.Command):
+    """Supervisor: forget what was staged."""
+
+
+class Control(amp.Command):
+    """Supervisor: run a control command."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"request", _Descriptor())]
+    response: ClassVar[list[tuple[bytes, Any]]] = [(b"answer", _Descriptor())]
+
+
+class CloseServers(amp.Command):
+    """Supervisor: take no new clients."""
+
+
+class Drained(amp.Command):
+    """Supervisor: answer when the last task has ended."""
+
+
+class Leave(amp.Command):
+    """Supervisor: end."""
+
+    requiresAnswer = False
+
+
+class Say(amp.Command):
+    """Worker: a line for the process log."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"level", _Text()), (b"namespace", _Text()), (b"text", _Text())]
+    requiresAnswer = False
+
+
+class Link(amp.AMP):
+    """One end. C{lost} is called when the other end is gone."""
+
+    lost: Callable[[], None] | None = None
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def ask(self, command: type[amp.Command], **arguments: Any) -> Deferred[dict[str, Any]]:
+        """What the other end answers. The Deferred fails when it is gone first."""
+        answer: Deferred[dict[str, Any]] = self.callRemote(command, **arguments)  # type: ignore[no-untyped-call]
+        return answer
+
+    def tell(self, command: type[amp.Command], **arguments: Any) -> None:
+        """Say what takes no answer."""
+        self.callRemote(command, **arguments)  # type: ignore[no-untyped-call]
+
+    # AMP's own two log a line each.
+
+    def makeConnection(self, transport: Any) -> None:
+        amp.BinaryBoxProtocol.makeConnection(self, transport)  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Any = None) -> None:
+        amp.BinaryBoxProtocol.connectionLost(self, reason)  # type: ignore[no-untyped-call]
+        self.transport = None
+        if self.lost is not None:
+            self.lost()
+
+
+class _LinkFactory(Factory):
+    noisy = False
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def buildProtocol(self, addr: object) -> Link:
+        return self._link
+
+
+def attach(reactor: Any, sock: socket.socket, link: Link) -> None:
+    """Have C{link} speak over C{sock}, which is closed; the reactor has its own descriptor of it."""
+    with sock:
+        sock.setblocking(False)
+        reactor.adoptStreamConnection(sock.fileno(), socket.AF_UNIX, _LinkFactory(link))
+
+
+def pack(value: object) -> int:
+    """A descriptor of a memfd that holds C{value}.
+
+    @raise ConfigError: it has something in it that cannot be handed to another process, such as a configuration value of a plugin.
+    """
+    try:
+        data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    except Exception as error:
+        raise ConfigError(f"the configuration cannot be handed to workers: {type(error).__name__}: {error}") from error
+    return memfd(data)
+
+
+def memfd(data: bytes) -> int:
+    """A descriptor of a memfd that holds C{data}."""
+    descriptor = os.memfd_create("g3-message", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb", closefd=False) as stream:
+        stream.write(data)
+    return descriptor
+
+
+def contents(descriptor: int) -> bytes:
+    """What a memfd holds; it is closed."""
+    with os.fdopen(descriptor, "rb") as stream:
+        stream.seek(0)
+        return stream.read()
+
+
+def unpack(descriptor: int) -> Any:
+    """The value in a memfd of L{pack}; it is closed."""
+    return pickle.loads(contents(descriptor))
+
+
+def pack_json(value: object) -> int:
+    """As L{pack}, for what came from outside."""
+    return memfd(json.dumps(value).encode())
+
+
+def unpack_json(descriptor: int) -> Any:
+    """The value in a memfd of L{pack_json}; it is closed."""
+    return json.loads(contents(descriptor))
+
+
+def cut(text: str) -> str:
+    """As much of a text as a value may have."""
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "..."

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory that all processes of a daemon share: one memfd, mapped by inheritance. It has no name, and goes with its last process.
+
+Each worker slot has a row of 8-byte cells with one writer, so that nothing is locked and a reader never waits for a worker.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+from typing import Final
+
+#: Workers at most.
+MAX_SLOTS: Final = 1024
+_CELL: Final = 8
+_ROW: Final = 64
+
+
+class Row(ctypes.Structure):
+    """One slot. C{beat} moves while its worker's reactor turns; C{busy} is 1 while it does something known to take long."""
+
+    _fields_ = (("beat", ctypes.c_int64), ("busy", ctypes.c_int64))
+    beat: int
+    busy: int
+
+
+class Live(ctypes.Structure):
+    """The live connections of one slot, as an attribute C{live} to add to."""
+
+    _fields_ = (("live", ctypes.c_int64),)
+    live: int
+
+
+class Memory:
+    """The cells of C{slots} workers.
+
+    @param descriptor: of the memfd; None makes one.
+    """
+
+    def __init__(self, slots: int, descriptor: int | None = None) -> None:
+        self.slots = slots
+        dense = -(-2 * slots * _CELL // _ROW) * _ROW
+        size = dense + slots * _ROW
+        if descriptor is None:
+            descriptor = os.memfd_create("g3", os.MFD_CLOEXEC)
+            os.ftruncate(descriptor, size)
+        self.descriptor = descriptor
+        self._map = mmap.mmap(descriptor, size)
+        cells = memoryview(self._map)
+        #: Live connections by slot; whether a worker serves in it.
+        self.live = cells[: slots * _CELL].cast("q")
+        self.serving = cells[slots * _CELL : 2 * slots * _CELL].cast("q")
+        self.rows = [Row.from_buffer(self._map, dense + slot * _ROW) for slot in range(slots)]
+
+    def live_of(self, slot: int) -> Live:
+        """The writer's side of C{live}."""
+        return Live.from_buffer(self._map, slot * _CELL)
+
+    def clear(self, slot: int) -> None:
+        """Nobody is in that slot: what was true of a worker only while it lived is gone."""
+        self.live[slot] = self.serving[slot] = 0
+        self.rows[slot].busy = 0

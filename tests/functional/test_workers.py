@@ -1,0 +1,432 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A daemon of several processes: whoever of them is killed or stopped, clients are served, and nobody is left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.functional.processes import free_port
+from tests.functional.test_daemon import PACKAGES, DaemonCase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.functional.harness import Daemon
+
+
+def status(pid: int) -> dict[str, str]:
+    """The status of a process; nothing when it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+    found = dict(line.split(":", 1) for line in lines)
+    return {} if "Z" in found["State"] else {key: value.strip() for key, value in found.items()}
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def nursery(daemon: Daemon) -> int:
+    """The process that forks the workers of a daemon."""
+    (found,) = children(daemon.pid)
+    return found
+
+
+def workers(daemon: Daemon) -> list[int]:
+    """The workers of a daemon."""
+    return [pid for each in children(daemon.pid) for pid in children(each) if status(pid)]
+
+
+def wait_for(condition: Any, what: str, seconds: float = 20.0) -> float:
+    """Seconds until something was true."""
+    start = time.monotonic()
+    while not condition():
+        if time.monotonic() - start > seconds:
+            raise AssertionError(f"took more than {seconds} seconds: {what}")
+        time.sleep(0.01)
+    return time.monotonic() - start
+
+
+class Load:
+    """Clients that connect anew for each request, all the time."""
+
+    def __init__(self, case: DaemonCase, clients: int = 4) -> None:
+        self.case = case
+        self.statuses: list[int] = []
+        self.refused: list[BaseException] = []
+        self.broken: list[BaseException] = []
+        self.longest = 0.0
+        self._done = threading.Event()
+        self._threads = [threading.Thread(target=self._client) for _ in range(clients)]
+
+    def _client(self) -> None:
+        while not self._done.is_set():
+            start = time.monotonic()
+            try:
+                self.statuses.append(self.case.get()[0])
+            except ConnectionRefusedError as error:
+                self.refused.append(error)
+            except (OSError, http.client.HTTPException) as error:
+                self.broken.append(error)
+            else:
+                self.longest = max(self.longest, time.monotonic() - start)
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+
+
+class WorkerCase(DaemonCase):
+    """With two workers."""
+
+    number = 2
+
+    def config(self, **options: Any) -> str:
+        text = super().config(**options)
+        return text.replace("runtime: {", f"runtime: {{thread_number: {self.number}, ")
+
+    def serving(self, **options: Any) -> Daemon:
+        """A daemon whose workers all serve."""
+        daemon = self.daemon(**options)
+        self.assertEqual(daemon.ctl("version").returncode, 0)
+        self.assertEqual(len(workers(daemon)), self.number)
+        return daemon
+
+    def total(self, daemon: Daemon, what: str = "total task") -> int:
+        """A line of the server's status."""
+        lines = dict(line.split(": ") for line in daemon.ctl("server", "web", "status").stdout.splitlines())
+        return int(lines[what])
+
+    @contextlib.contextmanager
+    def tunnels(self, number: int) -> Iterator[list[socket.socket]]:
+        """Open CONNECT tunnels."""
+        target = f"127.0.0.1:{self.origin.server_port}"
+        with contextlib.ExitStack() as stack:
+            opened = []
+            for _ in range(number):
+                client = stack.enter_context(socket.create_connection(("127.0.0.1", self.port), timeout=20))
+                client.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode())
+                self.assertIn(b" 200 ", client.recv(4096))
+                opened.append(client)
+            yield opened
+
+    def speaks(self, tunnel: socket.socket) -> bool:
+        """Whether a tunnel works."""
+        try:
+            tunnel.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            data = b""
+            while not data.endswith(b"hello"):
+                more = tunnel.recv(4096)
+                if not more:
+                    return False
+                data += more
+            return True
+        except OSError:
+            return False
+
+
+class CountTests(WorkerCase):
+    """How many there are."""
+
+    def test_zero_serves_in_the_process_itself(self) -> None:
+        """No child."""
+        self.number = 0
+        daemon = self.serving()
+        self.assertEqual(children(daemon.pid), [])
+        self.assertEqual(self.get(), (200, b"hello"))
+
+    def test_without_a_word_there_is_one_for_each_cpu(self) -> None:
+        """The CPUs we may run on."""
+        daemon = self.daemon(super().config().replace("thread_number: 2, ", ""))
+        daemon.ctl("version")
+        self.assertEqual(len(workers(daemon)), len(os.sched_getaffinity(0)))
+
+    def test_the_worker_section_says_how_many_and_where(self) -> None:
+        """thread_number divided by thread_number_per_runtime; each on its CPUs."""
+        cpu = max(os.sched_getaffinity(0))
+        text = self.config() + f"worker: {{thread_number: 6, thread_number_per_runtime: 2, sched_affinity: {{1: {cpu}}}}}\n"
+        daemon = self.daemon(text)
+        daemon.ctl("version")
+        found = [os.sched_getaffinity(pid) for pid in workers(daemon)]
+        self.assertEqual(len(found), 3)
+        self.assertEqual(found[1], {cpu})
+        self.assertEqual(found[0], os.sched_getaffinity(0))
+
+
+class DeathTests(WorkerCase):
+    """Whoever dies or hangs."""
+
+    def test_a_killed_worker_is_replaced_and_nobody_is_refused(self) -> None:
+        """Only what it held breaks; the replacement is there within a second; what it had counted is not forgotten."""
+        daemon = self.serving()
+        with self.tunnels(20) as tunnels, Load(self) as load:
+            wait_for(lambda: len(load.statuses) > 50, "load")
+            victim, other = workers(daemon)
+            os.kill(victim, signal.SIGKILL)
+            took = wait_for(lambda: len(workers(daemon)) == 2 and victim not in workers(daemon), "replaced")
+            self.assertLess(took, 1.0)
+            self.waits_for(daemon, "serves")
+            before = len(load.statuses)
+            wait_for(lambda: len(load.statuses) > before + 50, "load goes on")
+            alive = sum(map(self.speaks, tunnels))
+        self.assertEqual(load.refused, [])
+        self.assertLessEqual(len(load.broken), 4)
+        self.assertEqual(set(load.statuses), {200})
+        self.assertTrue(4 <= alive <= 16, alive)
+        self.assertIn(other, workers(daemon))
+        daemon.quit(signal.SIGINT)
+
+    def test_a_stopped_worker_is_killed_and_replaced(self) -> None:
+        """While it hangs nobody waits for it but those it had accepted."""
+        daemon = self.serving()
+        victim = workers(daemon)[0]
+        os.kill(victim, signal.SIGSTOP)
+        # Those it has taken already are its own; with fresh clients nothing of it is left in their way.
+        longest = 0.0
+        start = time.monotonic()
+        while status(victim) and time.monotonic() - start < 20:
+            begun = time.monotonic()
+            self.assertEqual(self.get(), (200, b"hello"))
+            longest = max(longest, time.monotonic() - begun)
+        self.assertLess(time.monotonic() - start, 12)
+        self.assertLess(longest, 1.0)
+        wait_for(lambda: len(workers(daemon)) == 2, "replaced")
+        self.waits_for(daemon, "does not answer any more")
+
+    def test_one_that_keeps_dying_is_replaced_ever_more_slowly(self) -> None:
+        """The other serves on."""
+        daemon = self.serving()
+        keep = workers(daemon)[1]
+        replaced = 0
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            for pid in workers(daemon):
+                if pid != keep:
+                    replaced += 1
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+            self.assertEqual(self.get()[0], 200)
+        self.assertLess(replaced, 9)
+        wait_for(lambda: len(workers(daemon)) == 2, "replaced in the end")
+        self.assertIn(keep, workers(daemon))
+
+    def test_the_nursery_is_replaced_and_workers_do_not_notice(self) -> None:
+        """Tunnels go on, and a worker that dies later is replaced by the new one."""
+        daemon = self.serving()
+        old = nursery(daemon)
+        first = workers(daemon)
+        with self.tunnels(4) as tunnels:
+            os.kill(old, signal.SIGKILL)
+            wait_for(lambda: [pid for pid in children(daemon.pid) if pid not in (old, *first) and status(pid)], "another nursery")
+            self.assertTrue(all(map(self.speaks, tunnels)))
+        os.kill(first[0], signal.SIGKILL)
+        wait_for(lambda: len(workers(daemon)) == 1, "replaced by the new nursery")
+        self.assertEqual(self.get(), (200, b"hello"))
+
+    def test_workers_end_with_their_supervisor(self) -> None:
+        """They take nobody new, finish what they have, and leave; a new daemon starts at once on the same port."""
+        daemon = self.serving()
+        everybody = [nursery(daemon), *workers(daemon)]
+        with self.tunnels(4) as tunnels:
+            os.kill(daemon.pid, signal.SIGKILL)
+            daemon.process.wait()
+            wait_for(self.refused, "no new clients", 1.0)
+            self.assertTrue(all(map(self.speaks, tunnels)))
+            second = self.start_daemon(self.config(), ports=(self.port,), group="second")
+            self.assertEqual(self.get(), (200, b"hello"))
+            self.assertTrue(all(map(self.speaks, tunnels)))
+        wait_for(lambda: not any(map(status, everybody)), "all are gone")
+        second.quit()
+        shutil.rmtree(daemon.control_dir)
+        self.reset(daemon)
+
+    def test_a_stopped_worker_ends_with_its_supervisor_too(self) -> None:
+        """It holds the listening socket and cannot notice: the nursery kills it."""
+        daemon = self.serving()
+        everybody = [nursery(daemon), *workers(daemon)]
+        os.kill(everybody[1], signal.SIGSTOP)
+        os.kill(daemon.pid, signal.SIGKILL)
+        daemon.process.wait()
+        wait_for(lambda: not any(map(status, everybody)), "all are gone", 12)
+        self.assertTrue(self.refused())
+        shutil.rmtree(daemon.control_dir)
+        self.reset(daemon)
+
+    def reset(self, daemon: Daemon) -> None:
+        """It was killed by us: its end is as it has to be."""
+        daemon.quit = lambda *_: None  # type: ignore[method-assign]
+        self._cleanups = [each for each in self._cleanups if getattr(each[0], "__self__", None) is not daemon]
+
+    def test_a_clean_end_leaves_nobody(self) -> None:
+        """Status 0, no process, no socket."""
+        daemon = self.serving()
+        everybody = [nursery(daemon), *workers(daemon)]
+        with self.tunnels(2):
+            daemon.quit()
+        self.assertEqual([pid for pid in everybody if status(pid)], [])
+        self.assertTrue(self.refused())
+
+
+class ReloadTests(WorkerCase):
+    """All workers go over, or none."""
+
+    def package(self) -> Path:
+        shutil.copytree(PACKAGES / "moody", self.directory / "packages" / "moody", dirs_exist_ok=True)
+        return self.directory / "packages" / "moody"
+
+    def with_moody(self, **keys: str) -> str:
+        more = "".join(f", {key}: '{value}'" for key, value in keys.items())
+        return self.config().replace("escaper:\n", f"escaper:\n  - {{name: mood, type: moody{more}}}\n", 1)
+
+    def test_a_worker_that_cannot_prepare_rolls_all_back(self) -> None:
+        """The report is told; the new port is not open, no node is there, and the next reload finds all as it was."""
+        daemon = self.serving(packages=[self.package()])
+        other = free_port()
+        more = f"  - {{name: more, type: http_proxy, listen: '127.0.0.1:{other}', escaper: out}}\n"
+        self.rewrite(self.with_moody(not_in="1") + more)
+        done = daemon.ctl("reload")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("not in process 1", done.stderr)
+        self.assertEqual(daemon.ctl("list", "escaper").stdout, "out\n")
+        with contextlib.closing(socket.socket()) as probe:
+            self.assertNotEqual(probe.connect_ex(("127.0.0.1", other)), 0)
+        self.assertEqual(self.get(), (200, b"hello"))
+        self.rewrite(self.with_moody() + more)
+        self.assertEqual(daemon.ctl("reload").returncode, 0)
+        self.assertEqual(self.get(port=other), (200, b"hello"))
+
+    def test_a_worker_that_cannot_start_what_it_prepared_rolls_all_back(self) -> None:
+        """The first one tries; the others have not begun."""
+        daemon = self.serving(packages=[self.package()])
+        before = workers(daemon)
+        self.rewrite(self.with_moody(dies_in="0"))
+        done = daemon.ctl("reload")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("no start here", done.stderr)
+        self.assertEqual(daemon.ctl("list", "escaper").stdout, "out\n")
+        self.assertEqual(workers(daemon), before)
+        for _ in range(10):
+            self.assertEqual(self.get(), (200, b"hello"))
+        self.assertIn("ZeroDivisionError", daemon.output())
+        daemon.check_log = lambda: None  # type: ignore[method-assign]
+
+    def test_a_replacement_gets_what_was_committed_not_what_is_in_the_file(self) -> None:
+        """The file is broken when it is made, and the server it serves was added by a reload; what was published is there, too."""
+        daemon = self.serving(packages=[self.package()])
+        other = free_port()
+        self.rewrite(self.with_moody() + f"  - {{name: more, type: http_proxy, listen: '127.0.0.1:{other}', escaper: out}}\n")
+        self.assertEqual(daemon.ctl("reload").returncode, 0)
+        self.assertEqual(daemon.ctl("escaper", "mood", "publish", '{"a": 1}').returncode, 0)
+        self.rewrite("nonsense: [\n")
+        first = workers(daemon)
+        for pid in first:
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: len(workers(daemon)) == 2 and not set(first) & set(workers(daemon)), "replaced")
+        for _ in range(10):
+            self.assertEqual(self.get(port=other), (200, b"hello"))
+        wait_for(lambda: daemon.output().count(") serves") == 2, "both serve")
+        self.assertEqual(daemon.ctl("escaper", "mood", "get").stdout, '{"a": 1}\n')
+
+    def test_a_worker_that_dies_during_reloads_ends_with_the_newest(self) -> None:
+        """Replacements that start while others go over catch up."""
+        daemon = self.serving()
+        ports = [free_port() for _ in range(6)]
+        for port in ports:
+            self.rewrite(self.config() + f"  - {{name: more, type: http_proxy, listen: '127.0.0.1:{port}', escaper: out}}\n")
+            os.kill(workers(daemon)[0], signal.SIGKILL)
+            self.assertEqual(daemon.ctl("reload").returncode, 0)
+        wait_for(lambda: len(workers(daemon)) == 2, "all are there", 30)
+        wait_for(lambda: all(f"(pid {pid}) serves" in daemon.output() for pid in workers(daemon)), "all serve")
+        # Each of the two alone serves the last port.
+        for pid in workers(daemon):
+            os.kill(pid, signal.SIGSTOP)
+            for _ in range(5):
+                self.assertEqual(self.get(port=ports[-1]), (200, b"hello"))
+            os.kill(pid, signal.SIGCONT)
+
+    def test_no_connection_is_lost_over_reloads_of_every_kind(self) -> None:
+        """Same, changed, a server more and less, and a broken one; one worker dies meanwhile."""
+        daemon = self.serving()
+        other = free_port()
+        more = f"  - {{name: more, type: http_proxy, listen: '127.0.0.1:{other}', escaper: out}}\n"
+        changed = self.config(**{"escaper: out\n": "escaper: out\n    pipeline_size: 12\n"})
+        with Load(self) as load:
+            for text, code in [(self.config(), 0), (changed, 0), (changed + more, 0), (changed, 0), ("server: [", 1)] * 3:
+                self.rewrite(text)
+                self.assertEqual(daemon.ctl("reload").returncode, code)
+            wait_for(lambda: len(load.statuses) > 100, "load")
+        self.assertEqual((load.refused, load.broken), ([], []))
+        self.assertEqual(set(load.statuses), {200})
+
+
+class WholeTests(WorkerCase):
+    """One daemon to its operator."""
+
+    def test_counts_are_of_all_workers(self) -> None:
+        """Tasks of both are summed, also those that are alive."""
+        daemon = self.serving()
+        for _ in range(30):
+            self.get()
+        with self.tunnels(20):
+            self.assertEqual(self.total(daemon, "alive tasks"), 20)
+        self.assertEqual(self.total(daemon), 50)
+        self.assertEqual(self.total(daemon, "total conn"), 50)
+
+    def test_statsd_lines_have_the_slot_of_their_worker(self) -> None:
+        """stat_id is 0 and 1, and stays so after a worker was replaced."""
+        with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sink:
+            sink.bind(("127.0.0.1", 0))
+            sink.settimeout(20)
+            target = f"stat: {{target: {{udp: '127.0.0.1:{sink.getsockname()[1]}'}}, emit_duration: 200ms}}\n"
+            daemon = self.daemon(self.config() + target)
+            daemon.ctl("version")
+            self.assertEqual(self.stat_ids(sink), {"0", "1"})
+            os.kill(workers(daemon)[0], signal.SIGKILL)
+            self.waits_for(daemon, ") serves")
+            self.assertEqual(self.stat_ids(sink), {"0", "1"})
+
+    def stat_ids(self, sink: socket.socket) -> set[str]:
+        found: set[str] = set()
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            for line in sink.recv(65536).decode().splitlines():
+                found |= {tag.partition(":")[2] for tag in line.partition("#")[2].split(",") if tag.startswith("stat_id:")}
+        return found
+
+
+class SpreadTests(WorkerCase):
+    """Nobody has it all."""
+
+    number = 4
+
+    def test_tunnels_are_spread(self) -> None:
+        """Of 800 opened one after the other none of four workers has more than one and a half times its share."""
+        daemon = self.serving()
+        with self.tunnels(800):
+            held = [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in workers(daemon)]
+        # Two descriptors a tunnel, and a few others.
+        self.assertEqual(len(held), 4)
+        self.assertLess(max(held), 2 * 300 + 40, held)
+        self.assertGreater(sum(held), 1600)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The answers of several workers as one."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from g3.control.commands import Commands
+from g3.control.messages import ControlError
+from g3.workers.answers import CrewCommands, merged
+
+
+class MergeTests(SynchronousTestCase):
+    """One of many."""
+
+    def test_numbers_are_summed_and_truths_are_ored(self) -> None:
+        """Status of a server."""
+        statuses = [{"online": False, "alive_tasks": 2}, {"online": True, "alive_tasks": 3}]
+        self.assertEqual(merged(statuses), {"online": True, "alive_tasks": 5})
+
+    def test_lists_are_united_in_order(self) -> None:
+        """Each thing once."""
+        self.assertEqual(merged([["a", "b"], ["b", "c"]]), ["a", "b", "c"])
+
+    def test_words_are_those_of_the_first(self) -> None:
+        """All say the same."""
+        self.assertEqual(merged(["success", "success"]), "success")
+
+
+class OneMember:
+    """Answers from a table, or is lost."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.asked: list[dict[str, Any]] = []
+
+    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(request)
+        if request["command"] not in self.answers:
+            raise ConnectionError
+        answer: dict[str, Any] = self.answers[request["command"]]
+        return answer
+
+
+class CommandTests(SynchronousTestCase):
+    """Who is asked."""
+
+    def run_with(self, members: list[Any], command: str, **arguments: Any) -> Any:
+        daemon: Any = SimpleNamespace(root=None, version="7")
+        self.commands = CrewCommands(Commands(daemon), SimpleNamespace(serving=lambda: members))  # type: ignore[arg-type]
+        return self.successResultOf(Deferred.fromCoroutine(self.commands(command, arguments)))
+
+    def test_the_supervisor_answers_what_it_knows(self) -> None:
+        """No worker is asked."""
+        self.assertEqual(self.run_with([], "version"), "7")
+
+    def test_any_one_answers_for_all(self) -> None:
+        """A query is made once."""
+        members = [OneMember(resolver_query={"result": {"ip": ["192.0.2.1"]}}), OneMember()]
+        self.assertEqual(self.run_with(members, "resolver_query"), {"ip": ["192.0.2.1"]})
+        self.assertEqual(members[1].asked, [])
+
+    def test_who_is_lost_is_left_out(self) -> None:
+        """The others count."""
+        members = [OneMember(server_status={"result": {"alive_tasks": 4}}), OneMember()]
+        self.assertEqual(self.run_with(members, "server_status"), {"alive_tasks": 4})
+
+    def test_a_refusal_of_one_is_the_answer(self) -> None:
+        """As it was said."""
+        daemon: Any = SimpleNamespace(root=None, version="7")
+        members = [OneMember(server_status={"result": {}}), OneMember(server_status={"error": "no such server: x"})]
+        commands = CrewCommands(Commands(daemon), SimpleNamespace(serving=lambda: members))  # type: ignore[arg-type]
+        error = self.failureResultOf(Deferred.fromCoroutine(commands("server_status", {"name": "x"})), ControlError).value
+        self.assertEqual(str(error), "no such server: x")
+
+    def test_nobody_there_is_an_error(self) -> None:
+        """All are being replaced."""
+        daemon: Any = SimpleNamespace(root=None, version="7")
+        commands = CrewCommands(Commands(daemon), SimpleNamespace(serving=list))  # type: ignore[arg-type]
+        self.failureResultOf(Deferred.fromCoroutine(commands("server_status", {"name": "x"})), ControlError)
+
+    def test_a_new_worker_hears_what_was_published(self) -> None:
+        """The last of each."""
+        members = [OneMember(escaper_publish={"result": "success"})]
+        self.run_with(members, "escaper_publish", name="float", data=[1])
+        self.successResultOf(Deferred.fromCoroutine(self.commands("escaper_publish", {"name": "float", "data": [2]})))
+        new = OneMember(escaper_publish={"result": "success"})
+        self.successResultOf(Deferred.fromCoroutine(self.commands.set_up(new)))  # type: ignore[arg-type]
+        self.assertEqual([request["arguments"]["data"] for request in new.asked], [[2]])

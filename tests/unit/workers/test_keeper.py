@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The supervisor's tree: it checks and binds, and goes over only when all workers can."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from g3.errors import ConfigError
+from g3.tree.listeners import ListenerPool
+from g3.tree.node import NodeContext
+from g3.workers.keeper import Keeper
+from tests.unit.tree.nodes import Binder, FakeAcceptor, Listen, Source, TinyConfig, components, configuration, events
+
+
+class FakeCrew:
+    """Notes what it is told and refuses where it is told to."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.refuses = ""
+
+    async def step(self, what: str) -> None:
+        self.told.append(what)
+        if what == self.refuses:
+            raise ConfigError(f"no {what}")
+
+    async def stage(self, _: Any) -> None:
+        await self.step("stage")
+
+    async def commit(self, _: Any) -> None:
+        await self.step("commit")
+
+    async def roll_back(self) -> None:
+        await self.step("roll back")
+
+
+class KeeperTests(SynchronousTestCase):
+    """Nothing in it ever starts."""
+
+    def setUp(self) -> None:
+        clock = Clock()
+        self.binder = Binder()
+        pool = ListenerPool(clock, bind=self.binder, acceptor=FakeAcceptor)
+        self.keeper = Keeper(NodeContext(reactor=clock, listeners=pool), components())
+        self.keeper.crew = self.crew = FakeCrew()
+        self.keeper.prepare(configuration(server=[TinyConfig("web", listen=Listen())]))
+        self.keeper.begin()
+        self.keeper.startService()
+
+    def reload(self, **kinds: list[Any]) -> Deferred[Any]:
+        events.clear()
+        return Deferred.fromCoroutine(self.keeper.reload(Source(configuration(**kinds))))
+
+    def test_it_binds_and_does_not_start(self) -> None:
+        """The sockets wait for the workers."""
+        self.assertNotIn("start server web 0", events)
+        self.assertEqual(list(self.keeper.listeners.keyed()), ["192.0.2.1 8080 None None "])
+
+    def test_a_reload_goes_to_the_workers_between_prepare_and_commit(self) -> None:
+        """Then the old nodes give back what they took; the socket stays."""
+        self.successResultOf(self.reload(server=[TinyConfig("web", 1, listen=Listen())]))
+        self.assertEqual(self.crew.told, ["stage", "commit"])
+        self.assertEqual(events, ["make server web 1", "prepare server web 1", "discard server web 0"])
+        self.assertEqual((len(self.binder.bound), self.binder.bound[0].open), (1, True))
+
+    def test_a_removed_server_leaves_no_socket(self) -> None:
+        """Of ours; workers close theirs."""
+        self.successResultOf(self.reload(server=[]))
+        self.assertEqual(self.keeper.listeners.keyed(), {})
+        self.assertFalse(self.binder.bound[0].open)
+
+    def test_what_workers_refuse_changes_nothing(self) -> None:
+        """Neither at stage nor at commit: new sockets are closed, the old node is the one."""
+        for step in ("stage", "commit"):
+            self.crew.refuses = step
+            error = self.failureResultOf(
+                self.reload(server=[TinyConfig("web", 1, listen=Listen()), TinyConfig("more", listen=Listen(("192.0.2.2", 80)))]), ConfigError
+            )
+            self.assertEqual(str(error.value), f"no {step}")
+            self.assertEqual(self.keeper.names("server"), ["web"])
+            self.assertEqual(self.keeper.node("server", "web").config.value, 0)
+            self.assertEqual(list(self.keeper.listeners.keyed()), ["192.0.2.1 8080 None None "])
+
+    def test_what_is_refused_here_is_not_asked_of_workers(self) -> None:
+        """Two servers on one port."""
+        self.failureResultOf(self.reload(server=[TinyConfig("web", listen=Listen()), TinyConfig("more", listen=Listen())]), ConfigError)
+        self.assertEqual(self.crew.told, [])
+
+    def test_a_node_that_could_be_changed_in_place_is_made_anew(self) -> None:
+        """It is not running: there is nothing to tell it."""
+        supple = TinyConfig("out", 1, type_word="supple")
+        self.successResultOf(self.reload(escaper=[supple]))
+        self.successResultOf(self.reload(escaper=[TinyConfig("out", 2, type_word="supple")]))
+        self.assertEqual(events, ["make escaper out 2", "prepare escaper out 2", "discard escaper out 1"])
+
+    def test_a_name_without_a_node_has_a_stand_in(self) -> None:
+        """As in a tree that serves."""
+        self.successResultOf(self.reload(server=[TinyConfig("web", to=("escaper", "no"), listen=Listen())]))
+        self.assertEqual(self.keeper.names("escaper"), ["no"])
