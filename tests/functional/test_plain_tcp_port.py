@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import subprocess
 import time
@@ -169,7 +168,6 @@ class PlainTCPPortTests(ObservedCase):
         self.daemon = self.serve(PORT.format(port=self.port, more=""), self.port)
         self.refused()
         self.rewrite(PORT.format(port=self.port, more="") + HTTP.format(http=self.http, more=""))
-        self.daemon.send_signal(signal.SIGHUP)
-        self.daemon.wait_listening(self.http)
+        self.assertEqual(self.daemon.ctl("reload").returncode, 0)
         with RawClient(self.port) as client:
             self.assertEqual(client.ask(get(self.origin.port)).body, b"ok")
