@@ -742,10 +742,10 @@ class StoppingTests(ExchangeCase):
 
         thread = threading.Thread(target=knock)
         thread.start()
+        self.daemon.wait_until(lambda: 200 in statuses, "one was served by the old rules")
         self.write("g3proxy.yaml", self.config(port, "    dst_port_filter: [1]"))
         self.daemon.send_signal(signal.SIGHUP)
-        self.daemon.wait_until(lambda: "reloaded:" in self.daemon.output(), "it has reloaded")
-        time.sleep(0.2)
+        self.daemon.wait_until(lambda: 403 in statuses, "one was refused by the new rules")
         stop.set()
         thread.join()
         self.assertEqual(sorted(set(statuses)), [200, 403])
