@@ -99,7 +99,7 @@ class BindTests(SynchronousTestCase):
         self.assertLessEqual(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG), 1000)
 
     def test_interface_mark_and_transparent_are_set(self) -> None:
-        sock = self.bind(local(interface="lo", netfilter_mark=7), transparent=True)
+        sock = self.bind(local(interface="lo", netfilter_mark=7, transparent=True))
         self.assertEqual(sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0"), b"lo")
         self.assertEqual(sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK), 7)
         self.assertEqual(sock.getsockopt(socket.IPPROTO_IP, 19), 1)
