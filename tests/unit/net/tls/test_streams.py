@@ -311,6 +311,14 @@ class StreamRules:
         await self.until(lambda: len(other.data) == 18)
         self.assertEqual((other.data, by_client.data, by_client.reason), (b"back, put then new", b"", None))
 
+    async def test_an_end_is_told_to_the_next_protocol_too(self: Any) -> None:
+        client, server, _, by_server = await self.talk()
+        client.loseWriteConnection()
+        await self.until(lambda: by_server.read_closed)
+        after = HalfCloseRecorder()
+        server.start(after)
+        await self.until(lambda: after.read_closed)
+
     async def test_it_has_no_socket_to_give_away(self: Any) -> None:
         client, _ = await self.shake()
         self.assertRaises(RuntimeError, client.detach)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from g3.proto.http1.chunked import ChunkedReader
+from g3.proto.http1.chunked import ChunkedReader, Unchunked
 from g3.proto.http1.headers import HTTPError
 
 GOOD = b'5\r\nhello\r\n0A;a;b=c;d="x;\\"y"\r\n0123456789\r\n000\r\nX-Sum: 1\r\nx-other:\r\n\r\n'
@@ -18,6 +18,26 @@ class Passing(SynchronousTestCase):
         self.assertTrue(reader.done)
         self.assertEqual(reader.payload_bytes, 15)
         self.assertEqual(reader.feed(b"more"), 0)
+
+    def test_the_end_begins_with_the_last_chunk(self) -> None:
+        """C{ending}: from its line on, until the empty line after the trailers."""
+        begin = GOOD.index(b"000\r\n") + 5
+        for at in range(len(GOOD) + 1):
+            reader = ChunkedReader()
+            reader.feed(GOOD[:at])
+            self.assertEqual(reader.ending, begin <= at < len(GOOD), at)
+
+    def test_content_is_taken_out_however_it_is_cut(self) -> None:
+        for at in range(len(GOOD) + 1):
+            reader = Unchunked(8192)
+            content = b""
+            for piece in (GOOD[:at], GOOD[at:]):
+                reader.feed(piece)
+                content += reader.take()
+            self.assertEqual((content, reader.done), (b"hello0123456789", True))
+        with self.assertRaises(HTTPError) as caught:
+            Unchunked(8192).feed(b"zz\r\n")
+        self.assertEqual(caught.exception.status, 502)
 
     def test_every_split_gives_the_same(self) -> None:
         for at in range(len(GOOD) + 1):
