@@ -104,6 +104,18 @@ class ClientWriteFailed(TaskError):
     reason, http_status = "ClientTcpWriteFailed", CLOSE
 
 
+class ClientUDPRecvFailed(TaskError):
+    """udp recv from client failed"""
+
+    reason, http_status = "ClientUdpRecvFailed", CLOSE
+
+
+class ClientUDPSendFailed(TaskError):
+    """udp send to client failed"""
+
+    reason, http_status = "ClientUdpSendFailed", CLOSE
+
+
 class InvalidClientProtocol(TaskError):
     """invalid client protocol"""
 
@@ -307,6 +319,34 @@ class ForbiddenRemoteAddress(ConnectError):
     """forbidden remote address"""
 
     closes = False
+    reason, http_status, socks5_reply = "ForbiddenByRule", 403, 2
+
+
+class SendFailed(ConnectError):
+    """a datagram could not be sent"""
+
+    reason = "UpstreamWriteFailed"
+
+
+class RecvFailed(ConnectError):
+    """receiving datagrams failed"""
+
+    reason = "UpstreamReadFailed"
+
+
+class AddressNotSupported(ConnectError):
+    """a datagram to an address family that is disabled"""
+
+    reason, http_status, socks5_reply = "UnimplementedProtocol", 403, 2
+
+
+class DomainNotResolved(ResolveFailed):
+    """The host of a datagram did not resolve; C{error} says why."""
+
+
+class ForbiddenTargetIpAddress(ConnectError):
+    """a datagram to a forbidden address"""
+
     reason, http_status, socks5_reply = "ForbiddenByRule", 403, 2
 
 

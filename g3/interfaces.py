@@ -143,13 +143,20 @@ class IDatagramPath(Interface):
     """A way for datagrams. Unsent datagrams are dropped, never queued without bound."""
 
     def start(receiver):
-        """Begin: C{receiver.datagram_received(data, upstream)} for each, C{receiver.path_closed(reason)} once."""
+        """Begin: C{receiver.datagram_received(data, sender)} for each, C{receiver.path_closed(error)} once, with a TaskError, when the path
+        itself ends. C{data} is bytes-like and good until the call returns; C{sender} is (host, port), None on a connected path."""
 
     def send(data, upstream):
-        """Send one datagram; C{upstream} is None on a connected path."""
+        """Send one datagram, bytes-like and not kept; C{upstream} is a g3.task.Upstream, None on a connected path.
+
+        @return: seconds to send no more for the sake of a speed limit; 0 mostly.
+        """
+
+    def hold(seconds):
+        """Receive nothing for so long: the kernel keeps what fits its buffer and drops the rest."""
 
     def close():
-        """End it."""
+        """End it; the receiver is told nothing more."""
 
 
 class IStream(Interface):
@@ -228,7 +235,13 @@ class IUser(Interface):
         """An egress rule of C{escaper} refused the address of a task of this user: counted."""
 
     def admit(task):
-        """Gate a task: rate, alive count, request type, destination. Returns a callable to call when the task ends. Raises TaskError."""
+        """Gate a task: rate, alive count, request type, destination. Returns a callable to call when the task ends. Raises TaskError.
+
+        A task whose upstream is not known yet has one with the host ""; where it goes is asked of L{permit}.
+        """
+
+    def permit(task, upstream):
+        """Whether a datagram of C{task} may go to C{upstream}: nothing, or raises DestDenied."""
 
 
 class IAuditor(INode):

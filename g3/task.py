@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from g3.net.options import DatagramRelay
+
 IPAddress = IPv4Address | IPv6Address
 #: (ip, port), ip as the kernel prints it; a v4-mapped address is written as IPv4.
 SocketAddress = tuple[str, int]
@@ -151,6 +153,7 @@ class Task:
         "stage",
         "started_at",
         "type",
+        "udp",
         "upstream",
         "user",
         "wait",
@@ -170,6 +173,8 @@ class Task:
         self.user: Any = None
         self.auditor: Any = None
         self.path: PathSelection | None = None
+        #: How the server relays datagrams; an escaper's sockets do the same. None where it does not.
+        self.udp: DatagramRelay | None = None
         self.connect = ConnectNotes()
         self._id: uuid.UUID | None = None
 

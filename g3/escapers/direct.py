@@ -10,7 +10,8 @@ from zope.interface import implementer
 from g3.errors import ForbiddenAddressFamily, ForbiddenRemoteAddress
 from g3.escapers.base import Dial, Escaper, introduce, limit_speed
 from g3.escapers.capability import DIRECT, HTTPForwardConnection
-from g3.interfaces import IHTTPForward, ITCPConnect, ITLSConnect
+from g3.escapers.direct_udp import RelayPath, udp_connect
+from g3.interfaces import IHTTPForward, ITCPConnect, ITLSConnect, IUDPConnect, IUDPRelay
 from g3.logs.escape import HTTP_FORWARD, TCP_STREAM
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from g3.tree.node import NodeContext
 
 
-@implementer(ITCPConnect, ITLSConnect, IHTTPForward)
+@implementer(ITCPConnect, ITLSConnect, IHTTPForward, IUDPConnect, IUDPRelay)
 class DirectEscaper(Escaper):
     """Connects to the upstream itself. A subclass says from where, with C{binding}.
 
@@ -34,10 +35,15 @@ class DirectEscaper(Escaper):
 
     def __init__(self, config: Any, context: NodeContext) -> None:
         super().__init__(config, context)
-        self._strategy = config.strategy
+        self.strategy = config.strategy
         #: Address families a connection may have, also to a literal address.
-        self._families = frozenset(self._strategy.query.families)
+        self._families = frozenset(self.strategy.query.families)
         self._resolver = context.slot("resolver", config.resolver)
+
+    @property
+    def resolver(self) -> Any:
+        """The resolver of now: a reload swaps it."""
+        return self._resolver.node
 
     def binding(self, task: Task, ip: IPAddress) -> Binding:
         """Where to connect to C{ip} from.
@@ -79,6 +85,17 @@ class DirectEscaper(Escaper):
         secure = await self.secure(await self._open(task), task, tls, name, HTTP_FORWARD)
         return HTTPForwardConnection(self._ready(secure), task.connect, private=self.tells_client)
 
+    async def udp_connect(self, task: Task) -> Any:
+        """IUDPConnect."""
+        self.stats.task_total += 1
+        return await udp_connect(self, task)
+
+    async def udp_relay(self, task: Task) -> Any:
+        """IUDPRelay."""
+        self.stats.task_total += 1
+        task.connect.escaper = self.config.name
+        return RelayPath(self, task)
+
     def _ready(self, stream: Any) -> Any:
         self.traffic.follow(stream)
         limit_speed(stream, self.config.tcp_sock_speed_limit)
@@ -90,7 +107,7 @@ class DirectEscaper(Escaper):
         task.connect.escaper = self.config.name
         egress: UserEgress | None = None if task.user is None else task.user.egress(task)
         dial = _DirectDial(self, task, upstream.port, config.tcp_connect, config.tcp_misc_opts, config.tcp_keepalive)
-        strategy = self._strategy
+        strategy = self.strategy
         if egress is not None:
             dial.limit(egress)
             if egress.resolve_strategy is not None:
@@ -99,7 +116,7 @@ class DirectEscaper(Escaper):
             stream = await dial.to_address(upstream.host)
         else:
             user_redirection = None if egress is None else egress.resolve_redirection
-            first, second = self.resolve(self._resolver.node, upstream.host, strategy, user_redirection, config.resolve_redirection)
+            first, second = self.resolve(self.resolver, upstream.host, strategy, user_redirection, config.resolve_redirection)
             stream = await dial.to_name(first, second, strategy, config.happy_eyeballs)
         task.connect.chained_target, task.connect.chained_outgoing = task.connect.peer, task.connect.local
         if config.use_proxy_protocol is not None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from g3.errors import ConnectError
     from g3.logs.fields import Value
     from g3.logs.logger import Logger
-    from g3.task import Task, Upstream
+    from g3.task import SocketAddress, Task, Upstream
 
     Pairs = list[tuple[str, Value]]
 
@@ -68,13 +68,23 @@ def log_tls_handshake(logger: Logger, task: Task, error: Exception, *, tls_name:
     logger.log(str(error), fields)
 
 
-def log_udp_sendto(logger: Logger, task: Task, error: ConnectError) -> None:
-    """A datagram that could not be sent on."""
+def log_udp_sendto(
+    logger: Logger,
+    task: Task,
+    error: ConnectError,
+    *,
+    upstream: Upstream | None = None,
+    local: SocketAddress | None = None,
+    peer: SocketAddress | None = None,
+) -> None:
+    """A datagram that could not be sent on, or what ended its way; C{upstream}, C{local} and C{peer} where they are not those of the task."""
     notes = task.connect
-    fields = _start(task, "UdpSendto")
-    fields += [
-        ("next_bound_addr", address(notes.local)),
-        ("next_peer_addr", address(notes.peer)),
+    fields: Pairs = [
+        ("escape_type", "UdpSendto"),
+        ("task_id", task.id.hex),
+        ("upstream", str(upstream or task.upstream) if (upstream or task.upstream).host else None),
+        ("next_bound_addr", address(local or notes.local)),
+        ("next_peer_addr", address(peer or notes.peer)),
         ("next_expire", _expire(task)),
         ("reason", error.escape_reason),
     ]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from g3.errors import TaskError
     from g3.logs.fields import Value
     from g3.logs.logger import Logger
-    from g3.task import Task
+    from g3.task import SocketAddress, Task, Upstream
 
     Pairs = list[tuple[str, Value]]
 
@@ -185,3 +185,78 @@ def _http_durations(http: HTTPForwardNotes, total: str | None, event: TaskEvent)
         ("dur_rsp_recv_all", duration(http.dur_rsp_recv_all)),
     ]
     return [*fields, ("total_time", total)] if event is TaskEvent.FINISHED else [("total_time", total), *fields]
+
+
+class UDPNotes(NamedTuple):
+    """What the log of a UDP session tells beside its task: the addresses of the client's UDP socket (ours and the client's), where its first
+    datagram went, and the bytes and packets of either side."""
+
+    listen: SocketAddress | None = None
+    client: SocketAddress | None = None
+    initial_peer: Upstream | None = None
+    client_read: int = 0
+    client_read_packets: int = 0
+    client_written: int = 0
+    client_written_packets: int = 0
+    remote_read: int = 0
+    remote_read_packets: int = 0
+    remote_written: int = 0
+    remote_written_packets: int = 0
+
+
+def log_udp(logger: Logger, task: Task, udp: UDPNotes, event: TaskEvent, now: float, *, error: TaskError | None = None) -> None:
+    """A UDP session, by its C{task.type}: UdpConnect has one upstream, UdpAssociate any number. C{error} as in L{log_tcp_connect}."""
+    client = task.client
+    fields: Pairs = [
+        ("task_type", task.type),
+        ("task_id", task.id.hex),
+        ("task_event", event.value),
+        ("stage", task.stage.value),
+        ("start_at", timestamp(task.started_at)),
+        ("user", task.user_name),
+        ("tcp_server_addr", address(client.server)),
+        ("tcp_client_addr", address(client.client)),
+    ]
+    if event is not TaskEvent.CREATED:
+        fields += [("udp_listen_addr", address(udp.listen)), ("udp_client_addr", address(udp.client))]
+        fields += _udp_connect(task) if task.type == "UdpConnect" else _udp_associate(task, udp)
+    if error is not None:
+        fields.append(("reason", error.reason))
+    fields.append(("wait_time", duration(task.wait)))
+    if event is not TaskEvent.CREATED:
+        fields.append(("ready_time", duration(task.ready)))
+        if event is not TaskEvent.CONNECTED:
+            fields.append(("total_time", duration(now - task.created)))
+        fields += _packets(udp, event)
+    logger.log("" if error is None else str(error), fields)
+
+
+def _udp_connect(task: Task) -> Pairs:
+    notes = task.connect
+    return [
+        ("upstream", _upstream(task)),
+        ("escaper", notes.escaper),
+        ("next_bind_ip", ip(notes.bind_ip)),
+        ("next_bound_addr", address(notes.local)),
+        ("next_peer_addr", address(notes.peer)),
+        ("next_expire", None if notes.egress is None else moment(notes.egress.expire)),
+    ]
+
+
+def _udp_associate(task: Task, udp: UDPNotes) -> Pairs:
+    return [("initial_peer", None if udp.initial_peer is None else str(udp.initial_peer)), ("escaper", task.connect.escaper)]
+
+
+def _packets(udp: UDPNotes, event: TaskEvent) -> Pairs:
+    fields: Pairs = [("c_rd_bytes", udp.client_read), ("c_rd_packets", udp.client_read_packets)]
+    if event is TaskEvent.CONNECTED:
+        return fields
+    return [
+        *fields,
+        ("c_wr_bytes", udp.client_written),
+        ("c_wr_packets", udp.client_written_packets),
+        ("r_rd_bytes", udp.remote_read),
+        ("r_rd_packets", udp.remote_read_packets),
+        ("r_wr_bytes", udp.remote_written),
+        ("r_wr_packets", udp.remote_written_packets),
+    ]

@@ -132,6 +132,8 @@ class TCPListen:
     instance: int = 1
     scale: int = 0
     follow_cpu_affinity: bool = False
+    #: Take connections to any address that the system routes to this socket (IP_TRANSPARENT); some server types set it.
+    transparent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,15 @@ class UDPListen:
     socket_misc_opts: UDPMisc = field(default_factory=UDPMisc)
     instance: int = 1
     scale: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatagramRelay:
+    """How datagrams are relayed: the longest one (bytes), how many before others get their turn, and the kernel buffers of each socket."""
+
+    packet_size: int = 4096
+    batch_size: int = 8
+    socket_buffer: SocketBuffer = field(default_factory=SocketBuffer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from g3.proto.socks.address import SocksError, parse_address, write_address
+from g3.proto.socks.address import DOMAIN, SocksError, parse_address, write_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -137,14 +137,26 @@ def parse_auth_reply(data: bytes) -> tuple[bool, int] | None:
 def parse_request(data: bytes) -> tuple[Request, int] | None:
     """A request, and where it ends. Any command is read.
 
+    A name in UDP ASSOCIATE is no address to send from, so that it is refused with reply 8; but the name C{0}, which stands for no address
+    with some clients, comes out as the host "".
+
     @raise SocksError: it is none; C{reply} says what to answer.
     """
     _version(data, VERSION, "a request")
+    if len(data) > 4 and data[1] == UDP_ASSOCIATE and data[3] == DOMAIN:
+        return _no_address(data)
     found = parse_address(data, 3)
     if found is None:
         return None
     host, port, end = found
     return Request(data[1], host, port), end
+
+
+def _no_address(data: bytes) -> tuple[Request, int] | None:
+    name = data[4:6]
+    if name[0] != 1 or name[1:] not in (b"", b"0"):
+        raise SocksError("a name is no address to send datagrams from", NO_ADDRESS_TYPE)
+    return (Request(UDP_ASSOCIATE, "", data[6] << 8 | data[7]), 8) if len(data) >= 8 else None
 
 
 def request(command: int, host: str, port: int) -> bytes:

@@ -16,7 +16,7 @@ from g3.config.values.net import IPValue, PortRangeValue, SocketBufferValue
 from g3.config.values.size import Size
 from g3.config.values.udp import UDPMiscValue
 from g3.limit.options import DatagramSpeed
-from g3.net.options import PortRange, SocketBuffer, UDPMisc
+from g3.net.options import DatagramRelay, PortRange, SocketBuffer, UDPMisc
 from g3.servers.config import KIB, DestinationKeys, TaskServerConfig
 
 if TYPE_CHECKING:
@@ -117,6 +117,11 @@ class SocksProxyConfig(TaskServerConfig, DestinationKeys, UDPRelayKeys):
         aliases=("username_params_to_escaper_addr",),
         doc="Parameters after a user's name that choose the next proxy.",
     )
+
+    @property
+    def datagram_relay(self) -> DatagramRelay:
+        """How datagrams are relayed, for the escaper's sockets too."""
+        return DatagramRelay(packet_size=self.packet_size, batch_size=self.batch_size, socket_buffer=self.udp_socket_buffer)
 
     def check(self, at: Places) -> None:
         super().check(at)

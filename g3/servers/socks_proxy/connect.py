@@ -29,14 +29,13 @@ class SocksConnect(Tunnel, Exchange):
 
     __slots__ = (*TUNNEL_SLOTS, "_client_in", "_client_out")
 
-    task_type = "TcpConnect"
     task: Task
     ended: bool
     server: SocksProxyServer
     stream: Any
 
     def __init__(self, client: SocksConnection, version: int, host: str, port: int) -> None:
-        super().__init__(client, version, _upstream(host, port))
+        super().__init__(client, version, "TcpConnect", _upstream(host, port))
         self._connecting = self.upstream = self.relay = None
         self._client_in = self._client_out = 0
 

@@ -14,6 +14,7 @@ from g3.proto.socks import v4, v5
 from g3.proto.socks.address import SocksError
 from g3.servers.socks_proxy.connect import SocksConnect
 from g3.servers.socks_proxy.exchange import NEVER
+from g3.servers.socks_proxy.udp import UDPSession
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -186,6 +187,8 @@ class SocksConnection:
         self.buffer = data[end:]
         if request.command == v5.CONNECT:
             self._begin(SocksConnect(self, v5.VERSION, request.host, request.port))
+        elif request.command == v5.UDP_ASSOCIATE:
+            self._begin(UDPSession(self, (request.host, request.port) if request.host else None))
         else:
             self._say_no(v5.reply(v5.NO_COMMAND), f"command {request.command} is not served")
         return False

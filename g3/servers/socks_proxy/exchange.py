@@ -25,16 +25,14 @@ class Exchange:
 
     __slots__ = ("_leave", "answered", "client", "ended", "server", "stream", "task", "version")
 
-    task_type = ""
-
-    def __init__(self, client: SocksConnection, version: int, upstream: Upstream) -> None:
+    def __init__(self, client: SocksConnection, version: int, task_type: str, upstream: Upstream) -> None:
         server: SocksProxyServer = client.server
         now = server.clock()
         self.client = client
         self.server = server
         self.stream: Any = client.stream
         self.version = version
-        self.task = Task(self.task_type, "socks_proxy", server.config.name, client.info, upstream, now)
+        self.task = Task(task_type, "socks_proxy", server.config.name, client.info, upstream, now)
         self.task.wait = now - client.accepted
         self.task.user = client.user
         #: Whether the client was told how it went; it is told once.
