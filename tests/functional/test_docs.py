@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.component import KINDS, Components
-from tests.functional.certificates import Authority, pem
+from tests.functional.certificates import Authority, pem, pem_key
 from tests.functional.harness import Daemon, FunctionalTestCase, run_g3proxy
 from tests.functional.needs import ROOT
 from tests.functional.stage import StageTestCase
@@ -35,6 +35,8 @@ OPTION = re.compile(r"^\s+:(\w+): (.*)$")
 #: The daemons there are examples of, and the port those listen on. A YAML example is of another one than the first when that is its class;
 #: what C{run-with} starts is the daemon its file is called after.
 DAEMONS = {"g3proxy": 3128, "g3keymess": 1300}
+#: Those that there are YAML examples of, too.
+HELPERS = ("g3fcgen", "g3iploc")
 #: The package that the tutorial makes, used as if it were installed.
 PACKAGES = (DOCS / "tutorial" / "acme_by_port",)
 
@@ -103,12 +105,20 @@ class YAMLExampleTests(FunctionalTestCase):
             for document in documents(path):
                 make_named(document, self.directory, Authority())
             (self.directory / "keys").mkdir(exist_ok=True)
-            for trusted in re.findall(r"ca_certificate: (\S+)", block.text):
-                (self.directory / trusted).write_bytes(pem(Authority().certificate))
-            program = next((word for word in block.classes if word in DAEMONS), "g3proxy")
+            self.write_named(block.text)
+            program = next((word for word in block.classes if word in (*DAEMONS, *HELPERS)), "g3proxy")
             result = run_g3proxy("--test-config", "--config", str(path), packages=PACKAGES, program=program)
             wanted = 1 if "mistaken" in block.classes else 0
             self.assertEqual(result.returncode, wanted, f"{page}:{block.line}:\n{result.stdout}{result.stderr}")
+
+    def write_named(self, text: str) -> None:
+        """The certificate authority and the databases that an example names."""
+        authority = Authority()
+        for word, content in (("ca_certificate", pem(authority.certificate)), ("ca_private_key", pem_key(authority.key))):
+            for name in re.findall(rf"{word}: (\S+)", text):
+                (self.directory / name).write_bytes(content)
+        for name in re.findall(r"(?:country|asn): (\S+\.csv)", text):
+            (self.directory / name).write_text("# nothing yet\n")
 
     def test_the_example_files(self) -> None:
         """What is in examples/ loads too."""
