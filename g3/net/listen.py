@@ -44,7 +44,7 @@ _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
 
-def bind_tcp(options: TCPListen, *, transparent: bool = False, reuse_port: bool = False) -> socket.socket:
+def bind_tcp(options: TCPListen, *, reuse_port: bool = False) -> socket.socket:
     """A non-blocking listening socket with everything C{options} ask for.
 
     C{[::]} serves IPv4 too unless C{ipv6_only} is set; on a host without IPv6 it serves IPv4 alone. The port is ours alone: without
@@ -55,20 +55,20 @@ def bind_tcp(options: TCPListen, *, transparent: bool = False, reuse_port: bool 
     host, port = options.address
     try:
         try:
-            return _bind(options, host, port, transparent, reuse_port)
+            return _bind(options, host, port, reuse_port)
         except OSError as error:
             if host != "::" or options.ipv6_only or error.errno not in _NO_IPV6:
                 raise
-            return _bind(options, "0.0.0.0", port, transparent, reuse_port)
+            return _bind(options, "0.0.0.0", port, reuse_port)
     except OSError as error:
         raise _refusal(host, port, error) from error
 
 
-def _bind(options: TCPListen, host: str, port: int, transparent: bool, reuse_port: bool) -> socket.socket:
+def _bind(options: TCPListen, host: str, port: int, reuse_port: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        _prepare(sock, options, host, transparent)
+        _prepare(sock, options, host)
         if reuse_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
@@ -82,11 +82,11 @@ def _bind(options: TCPListen, host: str, port: int, transparent: bool, reuse_por
     return sock
 
 
-def _prepare(sock: socket.socket, options: TCPListen, host: str, transparent: bool) -> None:
+def _prepare(sock: socket.socket, options: TCPListen, host: str) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if host == "::":
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(bool(options.ipv6_only)))
-    if transparent:
+    if options.transparent:
         set_transparent(sock)
     if options.netfilter_mark is not None:
         set_mark(sock, options.netfilter_mark)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from twisted.internet.defer import Deferred
@@ -63,6 +64,8 @@ class Listener(Node):
     takes_tls: ClassVar[bool] = True
     #: Most bytes of one read of a client.
     read_size = 65536
+    #: Whether the listener takes connections to any address that the system routes to it.
+    transparent = False
     config: ListenKeys
 
     def __init__(self, config: ListenKeys, context: NodeContext) -> None:
@@ -80,8 +83,9 @@ class Listener(Node):
         options = getattr(self.config, "tls_server", None)
         if options is not None:
             self._tls = server_context(options, self.alpn)
-        if self.config.listen is not None:
-            self._claim = self.context.listeners.claim(self.config.listen, self)
+        listen = self.config.listen
+        if listen is not None:
+            self._claim = self.context.listeners.claim(replace(listen, transparent=self.transparent), self)
 
     def discard(self) -> None:
         if self._claim is not None:

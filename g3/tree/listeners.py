@@ -98,7 +98,7 @@ class Entry:
 def where(options: TCPListen, name: str) -> str:
     """What makes two listen options the same socket: all that cannot be changed once it is bound. Port 0 is a port for each server."""
     host, port = options.address
-    return f"{host} {port} {options.interface} {options.ipv6_only} {name if port == 0 else ''}"
+    return f"{host} {port} {options.interface} {options.ipv6_only} {options.transparent} {name if port == 0 else ''}"
 
 
 class ListenerPool:

@@ -24,13 +24,14 @@ escaper:
   - name: e
     type: direct_fixed
     resolver: r
-    egress_network_filter: {{default: allow, allow: [127.0.0.1, "::1"]}}
+    egress_network_filter: {{default: allow, allow: [127.0.0.1, 127.0.0.2, 127.0.0.3, "::1"]}}
+    resolve_redirection: {{a.test: 127.0.0.2, b.test: 127.0.0.3}}
 server:
 """
 
 
 class ObservedCase(FunctionalTestCase):
-    """One daemon with the servers a test gives it; its escaper C{e} reaches addresses only, loopback too."""
+    """One daemon with the servers a test gives it; its escaper C{e} reaches addresses only, loopback too; a.test is 127.0.0.2, b.test 127.0.0.3."""
 
     def setUp(self) -> None:
         super().setUp()

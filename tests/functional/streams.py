@@ -11,9 +11,9 @@ import threading
 class DigestUpstream:
     """Says hello, reads until the client ends its direction, answers with the SHA-256 of all it got, and closes."""
 
-    def __init__(self, hello: bytes = b"") -> None:
+    def __init__(self, hello: bytes = b"", address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self._hello = hello
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self._listener = socket.create_server(address, backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self.connections = 0
         threading.Thread(target=self._accept, daemon=True).start()

@@ -18,6 +18,7 @@ server_native_tls_port = ComponentMaker(
 server_intelli_proxy = ComponentMaker(
     "server", "intelli_proxy", "g3.servers.intelli_proxy.IntelliProxyServer", aliases=("ppdp_tcp_port", "ppdp_tcp")
 )
+server_sni_proxy = ComponentMaker("server", "sni_proxy", "g3.servers.sni_proxy.SNIProxyServer")
 server_tcp_stream = ComponentMaker("server", "tcp_stream", "g3.servers.tcp_stream.TCPStreamServer")
 server_tls_stream = ComponentMaker("server", "tls_stream", "g3.servers.tls_stream.TLSStreamServer")
 
