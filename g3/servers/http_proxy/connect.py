@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from g3.errors import TaskError
     from g3.logs.task import TaskEvent
     from g3.proto.http1.request import Request
-    from g3.servers.http_proxy.connection import ClientConnection
+    from g3.servers.http_proxy.client import Client
     from g3.servers.http_proxy.target import Target
     from g3.task import Task
 
@@ -32,7 +32,7 @@ class Connect(Tunnel, Exchange):
     task: Task
     ended: bool
 
-    def __init__(self, client: ClientConnection, request: Request, target: Target, now: float) -> None:
+    def __init__(self, client: Client, request: Request, target: Target, now: float) -> None:
         super().__init__(client, request, target, now)
         self._connecting = self.upstream = self.relay = None
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from g3.net.transport import Stream
-    from g3.servers.http_proxy.server import HTTPProxyServer
+    from g3.servers.http_proxy.client import Server
     from g3.servers.http_proxy.upstream import Key, UpstreamConnection
     from g3.task import ClientInfo
 
@@ -67,7 +67,7 @@ class ClientConnection:
         "stream",
     )
 
-    def __init__(self, server: HTTPProxyServer, stream: Stream, info: ClientInfo) -> None:
+    def __init__(self, server: Server, stream: Stream, info: ClientInfo) -> None:
         self.server = server
         self.stream = stream
         self.info = info

@@ -14,7 +14,7 @@ from g3.task import Stage, Task
 
 if TYPE_CHECKING:
     from g3.proto.http1.request import Request
-    from g3.servers.http_proxy.connection import ClientConnection
+    from g3.servers.http_proxy.client import Client
     from g3.servers.http_proxy.target import Target
 
 NEVER = float("inf")
@@ -27,7 +27,7 @@ class Exchange:
 
     task_type = ""
 
-    def __init__(self, client: ClientConnection, request: Request, target: Target, now: float) -> None:
+    def __init__(self, client: Client, request: Request, target: Target, now: float) -> None:
         server = client.server
         self.client = client
         self.request = request

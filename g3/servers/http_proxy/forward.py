@@ -43,7 +43,7 @@ from g3.task import ConnectNotes, Stage
 if TYPE_CHECKING:
     from g3.proto.http1.request import Request
     from g3.proto.http1.response import Response
-    from g3.servers.http_proxy.connection import ClientConnection
+    from g3.servers.http_proxy.client import Client
     from g3.servers.http_proxy.target import Target
 
 #: Body bytes still to come from which on a body of known length is piped from socket to socket.
@@ -89,7 +89,7 @@ class Forward(Exchange):
 
     task_type = "HttpForward"
 
-    def __init__(self, client: ClientConnection, request: Request, target: Target, now: float) -> None:
+    def __init__(self, client: Client, request: Request, target: Target, now: float) -> None:
         super().__init__(client, request, target, now)
         self.https = False
         self.reused = False

@@ -3,16 +3,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from g3.logs.task import HTTPForwardNotes, TaskEvent, Traffic, log_http_forward, log_tcp_connect
 
 if TYPE_CHECKING:
     from g3.errors import TaskError
     from g3.logs.logger import Logger
-    from g3.servers.http_proxy.connect import Connect
-    from g3.servers.http_proxy.exchange import Exchange
-    from g3.servers.http_proxy.forward import Forward
+    from g3.proto.http1.request import Request
+    from g3.servers.http_proxy.client import Client
+    from g3.servers.http_proxy.target import Target
+    from g3.task import Task
+
+
+class Logged(Protocol):
+    """An exchange as the log sees it."""
+
+    client: Client
+    request: Request
+    target: Target
+    task: Task
+    marks: Marks | None
+    rsp_status: int
+
+
+class Forwarded(Logged, Protocol):
+    """A forwarded one; C{times} as in L{g3.servers.http_proxy.forward}."""
+
+    reused: bool
+    origin_status: int
+    times: list[float]
 
 
 class Marks:
@@ -20,7 +40,7 @@ class Marks:
 
     __slots__ = ("client_in", "client_out", "upstream", "upstream_in", "upstream_out")
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Logged) -> None:
         client = exchange.client
         self.client_in = client.stream.bytes_in - exchange.request.head_size - len(client.buffer)
         self.client_out = client.stream.bytes_out + client.stream.queued
@@ -32,7 +52,7 @@ class Marks:
         self.upstream = stream
         self.upstream_in, self.upstream_out = stream.bytes_in, stream.bytes_out
 
-    def traffic(self, exchange: Exchange) -> Traffic:
+    def traffic(self, exchange: Logged) -> Traffic:
         stream, upstream = exchange.client.stream, self.upstream
         read = stream.bytes_in - self.client_in - len(exchange.client.buffer)
         written = stream.bytes_out + stream.queued - self.client_out
@@ -41,14 +61,14 @@ class Marks:
         return Traffic(read, written, upstream.bytes_in - self.upstream_in, upstream.bytes_out - self.upstream_out)
 
 
-def log_connect(logger: Logger, exchange: Connect, event: TaskEvent, now: float, error: TaskError | None) -> None:
+def log_connect(logger: Logger, exchange: Logged, event: TaskEvent, now: float, error: TaskError | None) -> None:
     """A record of a tunnel."""
     marks = exchange.marks
     if marks is not None:
         log_tcp_connect(logger, exchange.task, event, now, error=error, traffic=marks.traffic(exchange))
 
 
-def log_forward(logger: Logger, exchange: Forward, event: TaskEvent, now: float, error: TaskError | None) -> None:
+def log_forward(logger: Logger, exchange: Forwarded, event: TaskEvent, now: float, error: TaskError | None) -> None:
     """A record of a forwarded request."""
     request, target, marks = exchange.request, exchange.target, exchange.marks
     if marks is None:

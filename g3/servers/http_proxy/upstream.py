@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import socket
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from zope.interface import implementer
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from g3.net.timers import Timer, TimerWheel
-    from g3.servers.http_proxy.forward import Forward
     from g3.task import ConnectNotes, PathSelection, Upstream
 
 #: Shared idle connections, in all and for one upstream.
@@ -27,6 +26,16 @@ SHARED_MAX_PER_UPSTREAM = 64
 
 #: Who may be carried over one connection: escaper, upstream, the name TLS was made with ("" without), way out, user.
 Key = tuple[Any, "Upstream", str, "PathSelection | None", Any]
+
+
+class Served(Protocol):
+    """An exchange as its upstream connection sees it."""
+
+    def upstream_data(self, data: bytes) -> None: ...
+
+    def upstream_ended(self) -> None: ...
+
+    def upstream_lost(self) -> None: ...
 
 
 @implementer(IHalfCloseableProtocol)
@@ -41,7 +50,7 @@ class UpstreamConnection:
         self.header_lines: bytes = connection.header_lines
         self.notes: ConnectNotes = connection.notes
         self.key = key
-        self.exchange: Forward | None = None
+        self.exchange: Served | None = None
         self.keeper: Any = None
         self.lost = False
         #: Carried somebody's credentials, or was told who the client is: never to serve another one.

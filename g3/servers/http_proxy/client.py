@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an exchange knows of the client connection it belongs to, and of that one's server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from g3.errors import ProtocolError
+    from g3.logs.logger import Logger
+    from g3.metrics.server import ServerStats
+    from g3.net.options import UpstreamKeepalive
+    from g3.net.tls.provider import ClientTLS
+    from g3.relay.idle import IdleWatch
+    from g3.servers.destination import DestinationFilter
+    from g3.servers.http_proxy.config import HTTPProxyConfig
+    from g3.servers.http_proxy.target import Targets
+    from g3.servers.http_proxy.upstream import Key, SharedPool, UpstreamConnection
+    from g3.task import ClientInfo
+
+
+class Server(Protocol):
+    """The server: its configuration, its rules, and who counts."""
+
+    config: HTTPProxyConfig
+    online: bool
+    stats: ServerStats
+    destination: DestinationFilter
+    targets: Targets
+    tls_client: ClientTLS | None
+    keepalive: UpstreamKeepalive
+    shared_pool: SharedPool | None
+    custom_headers: bool
+    task_log: Logger | None
+    idle: IdleWatch
+    clock: Any
+
+    @property
+    def type_word(self) -> str: ...
+
+    @property
+    def escaper(self) -> Any: ...
+
+    def task_started(self) -> None: ...
+
+    def task_ended(self) -> None: ...
+
+    def gone(self, connection: Any) -> None: ...
+
+    def failed(self, error: BaseException) -> None: ...
+
+    def refused(self, info: ClientInfo, error: ProtocolError) -> None: ...
+
+
+class Client(Protocol):
+    """The client connection: its stream, what it has read ahead, and the upstream connection it keeps."""
+
+    stream: Any
+    info: ClientInfo
+    buffer: bytes
+    deadline: float
+    lost: bool
+
+    @property
+    def server(self) -> Server: ...
+
+    @property
+    def keeps_upstream(self) -> bool: ...
+
+    def take(self) -> bytes: ...
+
+    def give_back(self, data: bytes) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def take_kept(self, key: Key, now: float) -> UpstreamConnection | None: ...
+
+    def keep(self, upstream: UpstreamConnection, closes: bool) -> None: ...
+
+    def exchange_ended(self, closes: bool) -> None: ...
+
+    def task_ended(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def readConnectionLost(self) -> None: ...
+
+    def connectionLost(self, reason: Failure | None = None) -> None: ...
