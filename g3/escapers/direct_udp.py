@@ -58,7 +58,7 @@ def _egress(task: Task) -> UserEgress | None:
 async def _own(answer: Any) -> Any:
     """The addresses of an answer, which others may wait for too: it is not cancelled with us."""
     if isinstance(answer, Deferred):
-        ours: Deferred[Any] = Deferred(lambda _: None)
+        ours: Deferred[Any] = Deferred()  # without a canceller: an answer after a cancel is no fault
         answer.addCallbacks(ours.callback, ours.errback)
         answer = await ours
     if isinstance(answer, ResolveError):
