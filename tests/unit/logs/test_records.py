@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from g3 import errors
 from g3.errors import ResolveError
 from g3.logs import escape, resolve
-from g3.logs.task import HTTPForwardNotes, TaskEvent, Traffic, log_http_forward, log_tcp_connect
+from g3.logs.task import HTTPForwardNotes, TaskEvent, Traffic, UDPNotes, log_http_forward, log_tcp_connect, log_udp
 from g3.task import ClientInfo, EgressInfo, Stage, Task, Upstream
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ HTTP = """task_type task_id task_event stage start_at user server_addr client_ad
 next_peer_addr next_expire tcp_connect_tries tcp_connect_spend reason pipeline_wait reuse_connection method uri user_agent
 rsp_status origin_status wait_time ready_time dur_req_send_hdr dur_req_send_all dur_rsp_recv_hdr dur_rsp_recv_all total_time
 c_rd_bytes c_wr_bytes r_rd_bytes r_wr_bytes"""
+UDP = """task_type task_id task_event stage start_at user tcp_server_addr tcp_client_addr udp_listen_addr udp_client_addr {way}
+reason wait_time ready_time total_time c_rd_bytes c_rd_packets c_wr_bytes c_wr_packets r_rd_bytes r_rd_packets r_wr_bytes r_wr_packets"""
 BYTES = ["c_rd_bytes", "c_wr_bytes", "r_rd_bytes", "r_wr_bytes"]
 
 
@@ -227,4 +229,47 @@ class ResolveTest(Case):
                 ("error_subtype", "NOTFOUND"),
                 ("domain", "a.test"),
             ],
+        )
+
+
+class UDPTest(Case):
+    """UdpConnect and UdpAssociate."""
+
+    NOTES = UDPNotes(("192.0.2.1", 5000), ("192.0.2.7", 6000), Upstream("a.test", 53), 1, 2, 3, 4, 5, 6, 7, 8)
+
+    def fields(self, task_type: str, event: TaskEvent, **options: Any) -> list[str]:
+        self.task.type = task_type
+        log_udp(self.logger, self.task, self.NOTES, event, 101.5, **options)
+        return list(self.recorder.fields)
+
+    def test_finished_has_everything_in_upstreams_order(self) -> None:
+        """Each type with what it knows of the way."""
+        connect = "upstream escaper next_bind_ip next_bound_addr next_peer_addr next_expire"
+        for task_type, way in (("UdpConnect", connect), ("UdpAssociate", "initial_peer escaper")):
+            self.assertEqual(self.fields(task_type, TaskEvent.FINISHED, error=errors.ClosedByClient()), UDP.format(way=way).split())
+        self.assertEqual(
+            [self.recorder.fields[name] for name in ("udp_listen_addr", "udp_client_addr", "initial_peer", "c_rd_bytes", "r_wr_packets")],
+            ["192.0.2.1:5000", "192.0.2.7:6000", "a.test:53", 1, 8],
+        )
+        self.assertEqual((self.recorder.message, self.recorder.fields["reason"]), ("closed by client", "ClosedByClient"))
+
+    def test_created_knows_the_tcp_connection_only(self) -> None:
+        """No address of UDP, no escaper, no count."""
+        self.assertEqual(
+            self.fields("UdpConnect", TaskEvent.CREATED),
+            ["task_type", "task_id", "task_event", "stage", "start_at", "user", "tcp_server_addr", "tcp_client_addr", "wait_time"],
+        )
+
+    def test_connected_has_counted_the_first_datagram(self) -> None:
+        """What came from the client, and nothing else yet."""
+        fields = self.fields("UdpAssociate", TaskEvent.CONNECTED)
+        self.assertEqual(fields[-4:], ["wait_time", "ready_time", "c_rd_bytes", "c_rd_packets"])
+
+    def test_the_escape_record_of_one_datagram(self) -> None:
+        """It names the datagram's upstream and addresses, not the task's."""
+        error = errors.ForbiddenTargetIpAddress()
+        escape.log_udp_sendto(self.logger, self.task, error, upstream=Upstream("b.test", 9), local=("192.0.2.3", 1), peer=("192.0.2.4", 9))
+        self.assertEqual(
+            [self.recorder.fields[name] for name in ("escape_type", "upstream", "next_bound_addr", "next_peer_addr", "reason")],
+            ["UdpSendto", "b.test:9", "192.0.2.3:1", "192.0.2.4:9", "ForbiddenTargetIpAddress"],
         )

@@ -91,6 +91,11 @@ class V5Tests(MessageCase):
         self.assertEqual(self.grows(v5.parse_request, b"\5\2\0\3\6A.test\0\x50"), (v5.Request(2, "a.test", 80), 13))
         self.assertEqual(v5.parse_request(b"\5\1\0\4" + bytes(10) + b"\xff\xff\1\2\3\4\0\1")[0].host, "1.2.3.4")  # type: ignore[index]
 
+    def test_a_name_in_udp_associate_is_answered_8_but_for_the_one_that_stands_for_none(self) -> None:
+        self.assertEqual(self.grows(v5.parse_request, b"\5\3\0\3\0010\0\7"), (v5.Request(v5.UDP_ASSOCIATE, "", 7), 8))
+        for wrong in (b"\5\3\0\3\6", b"\5\3\0\3\0", b"\5\3\0\3\1x"):
+            self.assertEqual(self.refused(v5.parse_request, wrong).reply, v5.NO_ADDRESS_TYPE)
+
     def test_an_address_type_that_does_not_exist_is_answered_8(self) -> None:
         self.assertEqual(self.refused(v5.parse_request, b"\5\1\0\2").reply, v5.NO_ADDRESS_TYPE)
 

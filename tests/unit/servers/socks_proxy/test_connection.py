@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 from types import SimpleNamespace
 from typing import Any
 
@@ -398,3 +399,97 @@ class UserTests(ServerCase):
         self.assertEqual(self.say(self.OFFER + v5.credentials("root", "toor") + CONNECT), b"\5\2\1\0" + v5.reply(2))
         self.assertEqual(self.log.records[-1]["reason"], "ForbiddenByRule")
         self.closed()
+
+
+class Path:
+    """A datagram path that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[bytes, Any]] = []
+        self.receiver: Any = None
+        self.closed = False
+
+    def start(self, receiver: Any) -> None:
+        self.receiver = receiver
+
+    def send(self, data: Any, upstream: Any) -> float:
+        self.sent.append((bytes(data), upstream))
+        return 0.0
+
+    def hold(self, seconds: float) -> None:
+        """Nothing comes by itself."""
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class UDPUserTests(ServerCase):
+    """The gate of datagrams, with a double in place of the user."""
+
+    def session(self, **keys: Any) -> socket.socket:
+        """A client's socket, its session open; its TCP ends are on loopback."""
+        self.make(user_group="users", **keys)
+        self.clock.addReader = self.clock.removeReader = lambda _: None  # type: ignore[attr-defined]
+        here = ClientInfo(("127.0.0.1", 4000), ("127.0.0.1", 1080), ("127.0.0.1", 4000))
+        self.ours, self.theirs = memory_stream_pair(self.clock, left=here.server, right=here.client)
+        self.heard = HalfCloseRecorder()
+        self.theirs.start(self.heard)
+        self.server.accept(self.ours, here)
+        self.escaper.answer = self.path = Path()
+        reply = self.say(b"\5\1\2" + v5.credentials("root", "toor") + v5.request(v5.UDP_ASSOCIATE, "0.0.0.0", 0))[4:]
+        self.assertEqual(reply[:2], b"\5\0")
+        self.relay = v5.parse_reply(reply)[1:3]  # type: ignore[index]
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(client.close)
+        return client
+
+    def datagram(self, client: socket.socket, host: str) -> None:
+        client.sendto(v5.datagram_header(host, 53) + b"x", self.relay)
+        exchange: Any = next(iter(self.server.connections)).exchange  # type: ignore[attr-defined]
+        exchange._socket.doRead()
+        pump(self.clock)
+
+    def test_every_upstream_is_asked_for(self) -> None:
+        client = self.session(use_udp_associate=True)
+        self.group.user.allowed = {"a.test", "b.test"}
+        for host in ("a.test", "b.test", "a.test"):
+            self.datagram(client, host)
+        self.assertEqual([upstream.host for _, upstream in self.path.sent], ["a.test", "b.test", "a.test"])
+        self.assertEqual(self.group.user.alive, 1)
+        self.datagram(client, "c.test")
+        self.assertTrue(self.path.closed)
+        self.closed()
+        self.assertEqual((self.log.records[-1]["reason"], self.group.user.alive), ("ForbiddenByRule", 0))
+
+    def test_the_first_is_asked_for_before_a_way_is_made(self) -> None:
+        client = self.session()
+        self.group.user.allowed = set()
+        self.datagram(client, "a.test")
+        self.assertEqual(self.escaper.tasks, [])
+        self.closed()
+
+    def test_the_end_of_the_path_ends_the_session(self) -> None:
+        client = self.session()
+        self.datagram(client, "a.test")
+        self.path.receiver.path_closed(errors.RecvFailed())
+        pump(self.clock)
+        self.closed()
+        self.assertEqual((self.log.records[-1]["task_type"], self.log.records[-1]["reason"]), ("UdpConnect", "UpstreamReadFailed"))
+
+    def test_a_client_that_leaves_while_the_way_is_made(self) -> None:
+        client = self.session()
+        self.escaper.answer = waiting = Deferred()
+        self.datagram(client, "a.test")
+        self.theirs.loseConnection()
+        pump(self.clock)
+        self.assertTrue(waiting.called)
+        self.closed()
+
+    def test_the_server_quits(self) -> None:
+        client = self.session()
+        self.datagram(client, "a.test")
+        self.server.force_quit()
+        pump(self.clock)
+        self.assertTrue(self.path.closed)
+        self.closed()
+        self.assertEqual(self.log.records[-1]["reason"], "CanceledAsServerQuit")
