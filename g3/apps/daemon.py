@@ -25,6 +25,7 @@ from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilte
 from twisted.python.failure import Failure
 
 import g3
+from g3.apps import privileges
 from g3.control.commands import Commands
 from g3.control.endpoint import ControlSocket, make_directory, shared_name, unique_name
 from g3.control.server import ControlFactory, ControlListener
@@ -118,6 +119,8 @@ class BaseDaemon(MultiService):
         except ConfigError as error:
             self._start_failed(error)
         self._prepare()
+        if self.settings.uid is not None:
+            privileges.keep()
         super().privilegedStartService()  # type: ignore[no-untyped-call]
 
     def bind(self) -> None:
@@ -135,6 +138,9 @@ class BaseDaemon(MultiService):
 
     def startService(self) -> None:
         """Serve, as soon as all nodes are prepared."""
+        if self.settings.uid is not None:
+            listens = [getattr(config, "listen", None) for kind in self._main.nodes for config in self._main.configs(kind)]
+            privileges.settle(admin=any(getattr(each, key, None) is not None for each in listens for key in ("interface", "netfilter_mark")))
         super().startService()  # type: ignore[no-untyped-call]
         # Again: the reactor has put its own in their place by then.
         self.reactor.callWhenRunning(self._install_signals)

@@ -63,6 +63,7 @@ class Supervising(BaseDaemon):
         self._memory = Memory(worker_count(self._main))
         super().build()
         self.root.crew = self._crew
+        self._crew.prepare()
 
     def make_logs(self, metrics: MetricRegistry) -> LogHub:
         """None: workers open the event logs, each its own."""
@@ -76,10 +77,18 @@ class Supervising(BaseDaemon):
             context.listeners,
             entry="g3.apps.worker.main",
             reactor_module=type(self.reactor).__module__,
+            user=self._user(),
             modules=modules_of(self._main, self.source.components),
             snapshot=self._brief,
             setup=self._set_up,
         )
+
+    def _user(self) -> tuple[int, int] | None:
+        """Whom twistd is about to make of us, by what it was told: user and group, or one of them."""
+        uid, gid = self.settings.uid, self.settings.gid
+        if uid is None and gid is None:
+            return None
+        return os.getuid() if uid is None else uid, os.getgid() if gid is None else gid
 
     def make_commands(self) -> Callable[[str, dict[str, Any]], Awaitable[Any]]:
         """Answers for all."""

@@ -248,6 +248,13 @@ def pin(slot: int, affinity: Any) -> None:
             log.warn("cannot run on CPUs {cpus}: {error}", cpus=sorted(wanted), error=error)
 
 
+def warm() -> None:
+    """Find all plugins: in the nursery, once for all workers, and while it may still read all files."""
+    from g3.apps.answers import components
+
+    components()
+
+
 def main(sock: socket.socket, memory: Memory, slot: int, reactor_module: str) -> int:
     """A worker's life, in a process that was just forked; its exit status."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):

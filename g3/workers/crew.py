@@ -167,9 +167,9 @@ class NurseryLink:
 class Crew:
     """All workers of a daemon.
 
-    @param entry: dotted name of what a worker runs, on the reactor of C{reactor_module}; C{modules}: what to import for it;
-        C{listeners}: the sockets to serve.
-    @param snapshot: what a worker must know to serve a configuration; C{setup(member)} brings a new one what was published since.
+    @param entry: dotted name of what a worker runs, on the reactor of C{reactor_module}, as C{user} (uid and gid; None: as we);
+        C{modules}: what to import for it. C{listeners}: the sockets to serve. C{snapshot}: what a worker must know to serve a configuration.
+        C{setup(member)} brings a new one what was published since.
     """
 
     def __init__(
@@ -180,6 +180,7 @@ class Crew:
         *,
         entry: str,
         reactor_module: str,
+        user: tuple[int, int] | None,
         modules: Sequence[str],
         snapshot: Callable[[IConfiguration], object],
         setup: Callable[[Member], Awaitable[None]],
@@ -189,7 +190,7 @@ class Crew:
         self._listeners = listeners
         self._snapshot = snapshot
         self._setup = setup
-        self._nursery = NurseryLink(reactor, memory, [entry, reactor_module, *modules], self._born)
+        self._nursery = NurseryLink(reactor, memory, [entry, reactor_module, "" if user is None else "{}:{}".format(*user), *modules], self._born)
         self._nursery.lost = self._orphaned
         self.places = [Place(slot) for slot in range(memory.slots)]
         self.generation = 0
@@ -203,13 +204,16 @@ class Crew:
 
     # Start and end
 
+    def prepare(self) -> None:
+        """Start the nursery: it has what it needs of the file system before privileges are dropped, and is ready when workers are wanted."""
+        self._nursery.start()
+
     def start(self, configuration: IConfiguration) -> Deferred[None]:
         """Start all workers; the Deferred fires when all serve, and fails with ConfigError when one cannot prepare."""
         self._configuration, self.generation = configuration, 1
         self._known = set(self._listeners.keyed())
         self._ready = Deferred()
         ready = self._ready
-        self._nursery.start()
         for place in self.places:
             self._spawn(place)
         self._watch.start(TICK, now=False)

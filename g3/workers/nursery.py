@@ -16,6 +16,7 @@ import contextlib
 import importlib
 import json
 import os
+import pwd
 import select
 import signal
 import socket
@@ -137,23 +138,39 @@ class Nursery:
                     os.kill(pid, signal.SIGKILL)
 
 
+def become(uid: int, gid: int) -> None:
+    """Be that user for good, with its groups alone; when we are it already nothing happens."""
+    if os.geteuid() == 0 and uid != 0:
+        try:
+            os.initgroups(pwd.getpwuid(uid).pw_name, gid)
+        except KeyError:
+            os.setgroups([gid])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+
+
 def main(argv: list[str]) -> None:
-    """C{python -m g3.workers.nursery CONTROL MEMORY SLOTS ENTRY REACTOR [MODULE ...]}: two descriptors, how many slots, what a worker runs and
-    the module of its reactor, and what to import for it."""
+    """C{python -m g3.workers.nursery CONTROL MEMORY SLOTS ENTRY REACTOR USER [MODULE ...]}: two descriptors, how many slots, what a worker runs and
+    the module of its reactor, C{uid:gid} to change to or nothing, and what to import. The module of the entry may have C{warm()}, which is called
+    before privileges are given up."""
     control, descriptor, slots = (int(word) for word in argv[:3])
     module, _, name = argv[3].rpartition(".")
-    for each in (module, *argv[5:]):
+    for each in (module, *argv[6:]):
         importlib.import_module(each)
-        if "twisted.internet.reactor" in sys.modules and argv[5:]:
+        if "twisted.internet.reactor" in sys.modules and argv[6:]:
             # It cannot be shared by those we fork: start again without.
-            os.execv(sys.executable, [sys.executable, "-m", "g3.workers.nursery", *argv[:5]])
+            os.execv(sys.executable, [sys.executable, "-m", "g3.workers.nursery", *argv[:6]])
+    entrance = importlib.import_module(module)
+    getattr(entrance, "warm", lambda: None)()
     os.set_inheritable(control, False)
     os.set_inheritable(descriptor, False)
+    if argv[5]:
+        become(*map(int, argv[5].split(":")))
     import gc
 
     gc.collect()
     gc.freeze()
-    entry = getattr(importlib.import_module(module), name)
+    entry = getattr(entrance, name)
     Nursery(socket.socket(fileno=control), Memory(slots, descriptor), entry, argv[4]).run()
 
 

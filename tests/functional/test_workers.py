@@ -6,14 +6,20 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import pwd
 import shutil
 import signal
 import socket
+import tempfile
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from twisted.trial.unittest import SkipTest
+
+from tests.functional import harness
+from tests.functional.harness import COMMANDS
 from tests.functional.processes import free_port
 from tests.functional.test_daemon import PACKAGES, DaemonCase
 
@@ -414,6 +420,43 @@ class WholeTests(WorkerCase):
             for line in sink.recv(65536).decode().splitlines():
                 found |= {tag.partition(":")[2] for tag in line.partition("#")[2].split(",") if tag.startswith("stat_id:")}
         return found
+
+
+class UserTests(WorkerCase):
+    """Started by root to run as somebody else."""
+
+    def low_port(self) -> int:
+        """A free port below 1024."""
+        for port in range(1023, 600, -1):
+            with contextlib.closing(socket.socket()) as probe, contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+        raise AssertionError("no port below 1024 is free")
+
+    def test_ports_below_1024_are_bound_before_and_after_the_change(self) -> None:
+        """All processes are of that user and of its groups alone; a reload adds such a port; workers have no capability, the supervisor one."""
+        if os.geteuid():
+            raise SkipTest("only root can become somebody else")
+        # A reload reads the configuration as that user.
+        self.directory = Path(tempfile.mkdtemp(prefix="g3t"))
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.directory.chmod(0o755)
+        self.port = self.low_port()
+        words = COMMANDS["twistd"]
+        self.patch(harness, "COMMANDS", {"nobody": [*words[:-1], "--uid", "nobody", "--gid", "nogroup", words[-1]]})
+        daemon = self.serving(command="nobody")
+        self.assertEqual(self.get(), (200, b"hello"))
+        self.port = self.low_port()
+        self.rewrite(self.config())
+        self.assertEqual(daemon.ctl("reload").returncode, 0)
+        self.assertEqual(self.get(), (200, b"hello"))
+        nobody = pwd.getpwnam("nobody").pw_uid
+        for pid in (daemon.pid, nursery(daemon), *workers(daemon)):
+            self.assertEqual(set(status(pid)["Uid"].split()), {str(nobody)})
+            self.assertEqual(int(status(pid)["CapPrm"], 16), 1 << 10 if pid == daemon.pid else 0)
+        os.kill(workers(daemon)[0], signal.SIGKILL)
+        self.waits_for(daemon, ") serves")
+        self.assertEqual(self.get(), (200, b"hello"))
 
 
 class SpreadTests(WorkerCase):
