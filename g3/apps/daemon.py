@@ -35,7 +35,7 @@ from g3.metrics.registry import MetricRegistry
 from g3.metrics.statsd import StatsdExporter
 from g3.net.timers import TimerWheel
 from g3.tree.listeners import ListenerPool
-from g3.tree.node import KIND_ORDER, Daemon, NodeContext, Timeouts
+from g3.tree.node import KIND_ORDER, Daemon, Lasting, NodeContext, Timeouts
 from g3.tree.offline import Shutdown
 from g3.tree.root import Root
 
@@ -74,6 +74,7 @@ class Seat:
     number: int
     listeners: ListenerPool
     load: Any
+    lasting: Lasting
 
 
 class BaseDaemon(MultiService):
@@ -181,7 +182,7 @@ class BaseDaemon(MultiService):
             common=self.common(),
         )
         if seat is not None:
-            context.load = seat.load
+            context.load, context.lasting = seat.load, seat.lasting
         self.root = self.tree(context, self.source.components, self.kinds)
         self.root.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.shutdown = Shutdown(self.reactor, timeouts, self)

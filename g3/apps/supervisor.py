@@ -112,7 +112,7 @@ class Supervising(BaseDaemon):
         }
 
     def _begin(self) -> None:
-        self._answers = CrewCommands(self.commands(self), self._crew)
+        self._answers = CrewCommands(self.commands(self), self._crew, self.root)
         super()._begin()
 
     def serve(self) -> None:

@@ -22,6 +22,7 @@ from g3.apps.daemon import Seat, Settings
 from g3.errors import ConfigError, G3Error
 from g3.logs.process import event_text
 from g3.tree.listeners import ListenerPool
+from g3.tree.node import Lasting
 from g3.tree.offline import Shutdown
 from g3.workers import link as words
 from g3.workers.balance import Share, SharedListener
@@ -157,7 +158,7 @@ class Worker(words.Link):
         cls = namedAny(brief["daemon"])  # type: ignore[no-untyped-call]
         settings = Settings(Path("/"), **brief["settings"])
         self._lowest = LogLevel.debug if settings.verbosity else LogLevel.info
-        seat = Seat(self.slot, self._listeners, self._memory.live_of(self.slot))
+        seat = Seat(self.slot, self._listeners, self._memory.live_of(self.slot), Lasting(self._memory.ledger_of(self.slot)))
         daemon: BaseDaemon = cls(self.reactor, settings, _Installed(cls.program), brief["main"], seat)
         daemon.build()
         self._commands = daemon.commands(daemon)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from g3.metrics.registry import MetricRegistry, Source
 
     SeriesKey = tuple[str, Tags]
-    Pending = tuple[dict[SeriesKey, float], SeriesKey, float]
+    Pending = tuple[Any, SeriesKey, float]
 
 _log = Logger()
 
@@ -46,7 +46,7 @@ class StatsdExporter:
         self._options = options
         self._common = encode_tags(tags)
         self._prefix = options.prefix + "." if options.prefix else ""
-        self._seen: dict[int, dict[SeriesKey, float]] = {}
+        self._seen: dict[int, Any] = {}
         self._leaving: list[Source] = []
         self._encoded: dict[Tags, str] = {}
         self._socket: socket.socket | None = None
@@ -95,7 +95,10 @@ class StatsdExporter:
             self._encoded.clear()
 
     def _lines(self, source: Source) -> Iterator[tuple[bytes, Pending]]:
-        seen = self._seen.setdefault(id(source), {})
+        seen = self._seen.get(id(source))
+        if seen is None:
+            # A source may know itself what was sent of it, by an exporter before us.
+            seen = self._seen[id(source)] = getattr(source, "sent", None) or {}
         for name, kind, value, tags, state in source.samples():
             key = (name, tags)
             amount = value - seen.get(key, 0) if kind == COUNTER else value

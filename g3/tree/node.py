@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 from twisted.application.service import Service
 
@@ -58,26 +58,41 @@ class Load:
         self.live = 0
 
 
+class ILedger(Protocol):
+    """Where statistics outlive their process."""
+
+    def share(self, key: tuple[str, str, str, str], plain: object) -> object:
+        """What is to be used in place of C{plain}."""
+
+    def forget(self, key: tuple[str, str, str, str], shared: object) -> None:
+        """It is used no more."""
+
+
 class Lasting:
     """Objects that outlive the node that made them: statistics go on counting over a reload.
 
     An object lasts while the running configuration has a node of the same kind, name and type, or one of an earlier generation drains.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: ILedger | None = None) -> None:
         self._objects: dict[tuple[str, str, str, str], object] = {}
+        self._ledger = ledger
 
     def get(self, kind: str, name: str, type_word: str, what: str, make: Callable[[], T]) -> T:
         """The object called C{what} of a node; made if there is none."""
         key = (kind, name, type_word, what)
         if key not in self._objects:
-            self._objects[key] = make()
+            made: object = make()
+            self._objects[key] = made if self._ledger is None else self._ledger.share(key, made)
         return cast("T", self._objects[key])
 
     def prune(self, alive: Iterable[tuple[str, str, str]]) -> None:
         """Forget the objects of all nodes but these (kind, name, type)."""
         keep = set(alive)
-        self._objects = {key: value for key, value in self._objects.items() if key[:3] in keep}
+        for key in [key for key in self._objects if key[:3] not in keep]:
+            forgotten = self._objects.pop(key)
+            if self._ledger is not None:
+                self._ledger.forget(key, forgotten)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from g3.control.commands import Commands
+    from g3.tree.root import Root
     from g3.workers.crew import Crew
     from g3.workers.member import Member
 
@@ -41,10 +42,11 @@ def merged(results: Sequence[Any]) -> Any:
 
 
 class CrewCommands:
-    """Runs commands by name for the whole daemon. C{own} are those of a daemon that serves itself."""
+    """Runs commands by name for the whole daemon. C{own} are those of a daemon that serves itself, C{root} is the supervisor's tree."""
 
-    def __init__(self, own: Commands, crew: Crew) -> None:
+    def __init__(self, own: Commands, crew: Crew, root: Root) -> None:
         self._own = own
+        self._root = root
         self._crew = crew
         self._published: dict[tuple[str, str], dict[str, Any]] = {}
 
@@ -58,13 +60,27 @@ class CrewCommands:
         request = {"command": command, "arguments": arguments}
         if command in ONE:
             return _result(await members[0].ask(request))
-        answers = [answer for answer in await _ask_all(members, request) if answer is not None]
+        heard = [(member, answer) for member, answer in zip(members, await _ask_all(members, request), strict=True) if answer is not None]
+        answers = [answer for _, answer in heard]
         if not answers:
             raise ControlError("no worker answered")
         result = merged([_result(answer) for answer in answers])
+        if command == "server_status":
+            self._add_absent(result, str(arguments["name"]), {member.slot for member, _ in heard})
         if command in PUBLISHED:
             self._published[command, str(arguments["name"])] = request
         return result
+
+    def _add_absent(self, status: dict[str, Any], name: str, heard: set[int]) -> None:
+        """What workers have counted that are not there now."""
+        server = self._root.node("server", name)
+        key = ("server", name, server.type_word, "stats")
+        memory = self._crew.memory
+        for slot in set(range(memory.slots)) - heard:
+            values = memory.ledger_of(slot).read(key, type(server.stats))
+            for what in ("total_connections", "total_tasks"):
+                if what in status:
+                    status[what] += values.get(what, 0)
 
     async def set_up(self, member: Member) -> None:
         """Tell a new worker what was published."""

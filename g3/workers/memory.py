@@ -11,6 +11,8 @@ import mmap
 import os
 from typing import Final
 
+from g3.workers import ledger
+
 #: Workers at most.
 MAX_SLOTS: Final = 1024
 _CELL: Final = 8
@@ -41,7 +43,8 @@ class Memory:
     def __init__(self, slots: int, descriptor: int | None = None) -> None:
         self.slots = slots
         dense = -(-2 * slots * _CELL // _ROW) * _ROW
-        size = dense + slots * _ROW
+        self._ledgers = -(-(dense + slots * _ROW) // mmap.PAGESIZE) * mmap.PAGESIZE
+        size = self._ledgers + slots * ledger.SIZE
         if descriptor is None:
             descriptor = os.memfd_create("g3", os.MFD_CLOEXEC)
             os.ftruncate(descriptor, size)
@@ -57,7 +60,12 @@ class Memory:
         """The writer's side of C{live}."""
         return Live.from_buffer(self._map, slot * _CELL)
 
+    def ledger_of(self, slot: int) -> ledger.Ledger:
+        """The statistics of one slot as they are now; its worker makes one for itself and writes in it."""
+        return ledger.Ledger(self._map, self._ledgers + slot * ledger.SIZE)
+
     def clear(self, slot: int) -> None:
         """Nobody is in that slot: what was true of a worker only while it lived is gone."""
         self.live[slot] = self.serving[slot] = 0
         self.rows[slot].busy = 0
+        self.ledger_of(slot).end()

@@ -203,6 +203,22 @@ class DeathTests(WorkerCase):
         self.assertIn(other, workers(daemon))
         daemon.quit(signal.SIGINT)
 
+    def test_counts_never_go_back(self) -> None:
+        """Every request that was answered stays counted, whoever of the workers dies and whenever it is asked; nothing is counted twice."""
+        daemon = self.serving()
+        seen = [0]
+        with Load(self, 2) as load:
+            for _ in range(3):
+                os.kill(workers(daemon)[0], signal.SIGKILL)
+                for _ in range(4):
+                    answered = len(load.statuses)
+                    seen.append(self.total(daemon))
+                    self.assertGreaterEqual(seen[-1], max(seen[-2], answered))
+        attempts = len(load.statuses) + len(load.broken)
+        self.assertTrue(len(load.statuses) <= self.total(daemon) <= attempts)
+        wait_for(lambda: len(workers(daemon)) == 2, "replaced")
+        wait_for(lambda: self.total(daemon, "alive tasks") == 0, "nobody is alive")
+
     def test_a_stopped_worker_is_killed_and_replaced(self) -> None:
         """While it hangs nobody waits for it but those it had accepted."""
         daemon = self.serving()
@@ -412,6 +428,34 @@ class WholeTests(WorkerCase):
             os.kill(workers(daemon)[0], signal.SIGKILL)
             self.waits_for(daemon, ") serves")
             self.assertEqual(self.stat_ids(sink), {"0", "1"})
+
+    def test_statsd_gets_every_count_once(self) -> None:
+        """Also what a worker had counted and not sent when it died."""
+        with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sink:
+            sink.bind(("127.0.0.1", 0))
+            sink.settimeout(3)
+            target = f"stat: {{target: {{udp: '127.0.0.1:{sink.getsockname()[1]}'}}, emit_duration: 1s}}\n"
+            daemon = self.daemon(self.config() + target)
+            daemon.ctl("version")
+            for _ in range(3):
+                for _ in range(20):
+                    self.get()
+                os.kill(workers(daemon)[0], signal.SIGKILL)
+                wait_for(lambda: len(workers(daemon)) == 2, "replaced")
+            self.assertEqual(self.total(daemon), 60)
+            wait_for(lambda: daemon.output().count(") serves") >= 3, "all serve")
+            sent = 0
+            deadline = time.monotonic() + 5
+            while sent < 60 and time.monotonic() < deadline:
+                sent += self.tasks_in(sink.recv(65536))
+            deadline = time.monotonic() + 2.5
+            while time.monotonic() < deadline:
+                sent += self.tasks_in(sink.recv(65536))
+            self.assertEqual(sent, 60)
+
+    def tasks_in(self, datagram: bytes) -> int:
+        lines = [line for line in datagram.decode().splitlines() if "server.task.total:" in line]
+        return sum(int(line.partition(":")[2].partition("|")[0]) for line in lines)
 
     def stat_ids(self, sink: socket.socket) -> set[str]:
         found: set[str] = set()

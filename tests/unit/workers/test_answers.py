@@ -11,7 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from g3.control.commands import Commands
 from g3.control.messages import ControlError
+from g3.metrics.server import ServerStats
 from g3.workers.answers import CrewCommands, merged
+from g3.workers.memory import Memory
 
 
 class MergeTests(SynchronousTestCase):
@@ -31,12 +33,16 @@ class MergeTests(SynchronousTestCase):
         self.assertEqual(merged(["success", "success"]), "success")
 
 
+ROOT: Any = SimpleNamespace(node=lambda _kind, _name: SimpleNamespace(type_word="tiny", stats=ServerStats("web")))
+
+
 class OneMember:
     """Answers from a table, or is lost."""
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
         self.asked: list[dict[str, Any]] = []
+        self.slot = 0
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         self.asked.append(request)
@@ -51,7 +57,7 @@ class CommandTests(SynchronousTestCase):
 
     def run_with(self, members: list[Any], command: str, **arguments: Any) -> Any:
         daemon: Any = SimpleNamespace(root=None, version="7")
-        self.commands = CrewCommands(Commands(daemon), SimpleNamespace(serving=lambda: members))  # type: ignore[arg-type]
+        self.commands = CrewCommands(Commands(daemon), SimpleNamespace(serving=lambda: members, memory=Memory(2)), ROOT)  # type: ignore[arg-type]
         return self.successResultOf(Deferred.fromCoroutine(self.commands(command, arguments)))
 
     def test_the_supervisor_answers_what_it_knows(self) -> None:
@@ -67,20 +73,20 @@ class CommandTests(SynchronousTestCase):
     def test_who_is_lost_is_left_out(self) -> None:
         """The others count."""
         members = [OneMember(server_status={"result": {"alive_tasks": 4}}), OneMember()]
-        self.assertEqual(self.run_with(members, "server_status"), {"alive_tasks": 4})
+        self.assertEqual(self.run_with(members, "server_status", name="web"), {"alive_tasks": 4})
 
     def test_a_refusal_of_one_is_the_answer(self) -> None:
         """As it was said."""
         daemon: Any = SimpleNamespace(root=None, version="7")
         members = [OneMember(server_status={"result": {}}), OneMember(server_status={"error": "no such server: x"})]
-        commands = CrewCommands(Commands(daemon), SimpleNamespace(serving=lambda: members))  # type: ignore[arg-type]
+        commands = CrewCommands(Commands(daemon), SimpleNamespace(serving=lambda: members, memory=Memory(2)), ROOT)  # type: ignore[arg-type]
         error = self.failureResultOf(Deferred.fromCoroutine(commands("server_status", {"name": "x"})), ControlError).value
         self.assertEqual(str(error), "no such server: x")
 
     def test_nobody_there_is_an_error(self) -> None:
         """All are being replaced."""
         daemon: Any = SimpleNamespace(root=None, version="7")
-        commands = CrewCommands(Commands(daemon), SimpleNamespace(serving=list))  # type: ignore[arg-type]
+        commands = CrewCommands(Commands(daemon), SimpleNamespace(serving=list), ROOT)  # type: ignore[arg-type]
         self.failureResultOf(Deferred.fromCoroutine(commands("server_status", {"name": "x"})), ControlError)
 
     def test_a_new_worker_hears_what_was_published(self) -> None:
