@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 
+from tests.functional.needs import need
 from tests.functional.observed import ObservedCase
 from tests.functional.peers import RecordingOrigin
 from tests.functional.processes import free_port
@@ -22,11 +24,12 @@ SERVERS = """
     {more}
   - {{name: http, type: http_proxy, escaper: e}}
   - {{name: other, type: http_proxy, escaper: e}}
+  - {{name: socks, type: socks_proxy, escaper: e}}
 """
 
 
 class IntelliProxyTests(ObservedCase):
-    """Both next servers are http_proxies, whose counters say who got a client; a SOCKS request is one that they answer with 400."""
+    """Mostly both next servers are http_proxies, whose counters say who got a client; a SOCKS request is one that they answer with 400."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -56,6 +59,16 @@ class IntelliProxyTests(ObservedCase):
                 self.assertEqual(client.answer().status, 400)
         self.assertEqual(self.counted("server.connection.total", "server:other", least=2), 2)
         self.assertEqual(self.total("server.connection.total", "server:http"), 0)
+
+    def test_curl_may_speak_either_to_one_port(self) -> None:
+        """An http_proxy and a socks_proxy behind it."""
+        need("curl")
+        self.start(socks="socks")
+        for proxy in ("http", "socks4", "socks4a", "socks5", "socks5h"):
+            url = f"http://127.0.0.1:{self.origin.port}/{proxy}"
+            ran = subprocess.run(["curl", "-sS", "-x", f"{proxy}://127.0.0.1:{self.port}", url], capture_output=True, timeout=20, check=False)
+            self.assertEqual((ran.stdout, ran.stderr), (b"ok", b""), proxy)
+        self.assertEqual(self.counted("server.task.total", "server:socks", least=4), 4)
 
     def test_without_a_socks_server_its_clients_are_closed(self) -> None:
         """dummy_close stands in."""

@@ -236,6 +236,7 @@ class Listen:
     keepalive: Any = None
     max_segment_size: int | None = None
     netfilter_mark: int | None = None
+    transparent: bool = False
 
 
 class Binder:
