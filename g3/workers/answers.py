@@ -24,6 +24,9 @@ ONE = frozenset({"resolver_query", "escaper_get", "list_static_users", "list_dyn
 PUBLISHED = frozenset({"escaper_publish", "user_group_publish"})
 #: What the supervisor knows itself.
 OWN = frozenset({"version", "offline", "cancel_shutdown", "list", "reload", "reload_node"})
+#: What has an answer even while all workers are being replaced, and where it begins then.
+STATUS = "server_status"
+NOBODY = {"online": False, "alive_tasks": 0, "total_connections": 0, "total_tasks": 0}
 
 
 def merged(results: Sequence[Any]) -> Any:
@@ -55,17 +58,19 @@ class CrewCommands:
         if command in OWN or command not in type(self._own).table:
             return await self._own(command, arguments)
         members = self._crew.serving()
-        if not members:
+        if not members and command != STATUS:
             raise ControlError("no worker is serving now")
         request = {"command": command, "arguments": arguments}
         if command in ONE:
             return _result(await members[0].ask(request))
         heard = [(member, answer) for member, answer in zip(members, await _ask_all(members, request), strict=True) if answer is not None]
         answers = [answer for _, answer in heard]
-        if not answers:
+        if command == STATUS:
+            answers = answers or [{"result": dict(NOBODY)}]
+        elif not answers:
             raise ControlError("no worker answered")
         result = merged([_result(answer) for answer in answers])
-        if command == "server_status":
+        if command == STATUS:
             self._add_absent(result, str(arguments["name"]), {member.slot for member, _ in heard})
         if command in PUBLISHED:
             self._published[command, str(arguments["name"])] = request

@@ -209,6 +209,7 @@ class DeathTests(WorkerCase):
         seen = [0]
         with Load(self, 2) as load:
             for _ in range(3):
+                wait_for(lambda: workers(daemon), "one is there")
                 os.kill(workers(daemon)[0], signal.SIGKILL)
                 for _ in range(4):
                     answered = len(load.statuses)
@@ -377,6 +378,7 @@ class ReloadTests(WorkerCase):
         ports = [free_port() for _ in range(6)]
         for port in ports:
             self.rewrite(self.config() + f"  - {{name: more, type: http_proxy, listen: '127.0.0.1:{port}', escaper: out}}\n")
+            wait_for(lambda: workers(daemon), "one is there")
             os.kill(workers(daemon)[0], signal.SIGKILL)
             self.assertEqual(daemon.ctl("reload").returncode, 0)
         wait_for(lambda: len(workers(daemon)) == 2, "all are there", 30)

@@ -87,7 +87,12 @@ class CommandTests(SynchronousTestCase):
         """All are being replaced."""
         daemon: Any = SimpleNamespace(root=None, version="7")
         commands = CrewCommands(Commands(daemon), SimpleNamespace(serving=list), ROOT)  # type: ignore[arg-type]
-        self.failureResultOf(Deferred.fromCoroutine(commands("server_status", {"name": "x"})), ControlError)
+        self.failureResultOf(Deferred.fromCoroutine(commands("force_quit", {"name": "x"})), ControlError)
+
+    def test_counts_are_told_while_nobody_is_there(self) -> None:
+        """From the memory that the workers had."""
+        status = {"online": False, "alive_tasks": 0, "total_connections": 0, "total_tasks": 0}
+        self.assertEqual(self.run_with([], "server_status", name="web"), status)
 
     def test_a_new_worker_hears_what_was_published(self) -> None:
         """The last of each."""
