@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from g3.proto.tls.clienthello import ClientHello, HelloReader, TLSError
 from tests.hellos import hello_with, openssl_hello, openssl_reads, server_name, split_records
 
-MANY = settings(max_examples=500, deadline=None, database=None)
+MANY = settings(max_examples=1000, deadline=None, database=None)
 
 LABEL = st.text("abcxyzABC019-_", min_size=1, max_size=20)
 NAME = st.lists(LABEL, min_size=2, max_size=5).map(".".join).filter(lambda name: not name.rpartition(".")[2].isdigit())

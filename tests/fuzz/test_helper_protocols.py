@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from g3.proto import certgen, der, iplocate
 from g3.proto.packed import PackedError
 
-MANY = settings(max_examples=500, deadline=None, database=None)
+MANY = settings(max_examples=1000, deadline=None, database=None)
 
 SCALARS = st.one_of(
     st.none(),

@@ -94,7 +94,7 @@ requests = st.one_of(
 class CodecFuzz(SynchronousTestCase):
     """The codec."""
 
-    @settings(max_examples=600, deadline=None)
+    @settings(max_examples=1000, deadline=None)
     @given(streams, st.lists(st.integers(0, 50), max_size=12))
     @example(b"\x01\x00\x00\x00\x00\x00\x00", [])
     @example(b"\x01\x00\x00\x00\x00\x00\x00\x00" * 3, [8, 3, 9])
@@ -102,7 +102,7 @@ class CodecFuzz(SynchronousTestCase):
         """In whatever pieces; the same requests, the same fault."""
         self.assertEqual(ours(data, pieces), oracle(data))
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=1000, deadline=None)
     @given(st.integers(0, 0xFFFFFFFF), st.integers(0, 255), st.binary(max_size=64), st.binary(max_size=1200), st.integers(0, 1100))
     def test_what_is_written_is_read_back(self, number: int, opcode: int, ski: bytes, payload: bytes, padded: int) -> None:
         """Requests and responses."""
@@ -119,7 +119,7 @@ class CodecFuzz(SynchronousTestCase):
 class ServerFuzz(SynchronousTestCase):
     """The server."""
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=1000, deadline=None)
     @given(st.lists(requests, max_size=8), st.binary(max_size=30), st.lists(st.integers(1, 700), max_size=8), st.booleans())
     def test_every_request_is_answered_once(self, asked: list[bytes], rest: bytes, pieces: list[int], threads: bool) -> None:
         """In simplex mode in order; what follows may be anything."""

@@ -17,7 +17,7 @@ from g3.proto.escape import escape, unescape
 from g3.proto.statsd import encode_line, encode_tags
 from g3.proto.syslog import CEE, Header3164, Header5424, Structured5424, Text3164
 
-MANY = settings(max_examples=300, deadline=None, database=None)
+MANY = settings(max_examples=1000, deadline=None, database=None)
 WHEN = 1638354030.5
 
 #: All code points, also lone surrogates, with what is special seen often.
