@@ -7,7 +7,9 @@ costs no memory but its objects.
 
 from __future__ import annotations
 
+import os
 from errno import EAGAIN, EINTR, EMSGSIZE, ENOBUFS, ENOMEM
+from socket import SO_ERROR, SOL_SOCKET
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -301,9 +303,10 @@ class DatagramSocket:
         sock.close()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor gave up on the descriptor, or is shutting down."""
-        receiver = self._receiver
-        self._reading = False
+        """The reactor saw an error and nothing to read (nobody listens at the peer's port), or is shutting down."""
+        receiver, sock = self._receiver, self.socket
+        self._reading = False  # the reactor has removed us
+        number = 0 if sock is None else sock.getsockopt(SOL_SOCKET, SO_ERROR)
         self.close()
         if receiver is not None:
-            receiver.socket_failed(OSError("the descriptor is gone"))
+            receiver.socket_failed(OSError(number, os.strerror(number)) if number else OSError("the descriptor is gone"))

@@ -22,7 +22,18 @@ from twisted.internet.task import deferLater
 from zope.interface.verify import verifyObject
 
 from g3.errors import ConnectError
-from g3.interfaces import IEscaper, IFTPConnect, IHTTPForward, IHTTPForwardConnection, IStream, ITCPConnect, ITLSConnect, IUDPConnect, IUDPRelay
+from g3.interfaces import (
+    IDatagramPath,
+    IEscaper,
+    IFTPConnect,
+    IHTTPForward,
+    IHTTPForwardConnection,
+    IStream,
+    ITCPConnect,
+    ITLSConnect,
+    IUDPConnect,
+    IUDPRelay,
+)
 from g3.net.listen import TCPListener, bind_tcp
 from g3.net.options import TCPListen
 from g3.net.tls.context import client_context, server_context
@@ -34,7 +45,7 @@ from g3.testing.streams import HalfCloseRecorder
 
 if TYPE_CHECKING:
     from g3.net.tls.options import ServerTLSOptions
-    from g3.task import Task
+    from g3.task import Task, Upstream
 
 #: The name under which the test's upstream can be resolved.
 NAME = "upstream.test"
@@ -59,6 +70,29 @@ class _EchoFactory(Factory):
 
     def __init__(self) -> None:
         self.here: list[Any] = []
+
+
+class _Datagrams:
+    """What a datagram path brings."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[bytes, Any]] = []
+        self.closed = 0
+
+    def datagram_received(self, data: Any, sender: Any) -> None:
+        self.heard.append((bytes(data), sender))
+
+    def path_closed(self, _error: object) -> None:
+        self.closed += 1
+
+
+def _take(sock: socket.socket, into: list[Any]) -> bool:
+    """Whether a datagram was there."""
+    try:
+        into.append(sock.recvfrom(100))
+    except BlockingIOError:
+        return False
+    return True
 
 
 class EscaperConformance:
@@ -208,6 +242,59 @@ class EscaperConformance:
     async def test_https_forward_refused_is_a_connect_error(self: Any) -> None:
         if IHTTPForward.providedBy(self.escaper) and not self.escaper.http_capability.forward_https:
             await self.fails(self.escaper.https_forward(make_task("127.0.0.1", unused_port()), client_context(ClientTLSOptions()), NAME))
+
+    # -- datagrams
+
+    def datagrams(self: Any) -> socket.socket:
+        """An upstream that waits for datagrams."""
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(("127.0.0.1", 0))
+        sock.setblocking(False)
+        self.addCleanup(sock.close)
+        return sock
+
+    async def carries(self: Any, path: Any, far: socket.socket, upstream: Upstream | None) -> None:
+        """One datagram there and one back; nothing comes after close, and no descriptor is left."""
+        verifyObject(IDatagramPath, path)
+        heard = _Datagrams()
+        path.start(heard)
+        arrived: list[Any] = []
+        self.assertEqual(path.send(memoryview(b"there"), upstream), 0)
+        await self.until(lambda: arrived or _take(far, arrived))
+        self.assertEqual(arrived[0][0], b"there")
+        far.sendto(b"back", arrived[0][1])
+        await self.until(lambda: heard.heard)
+        self.assertEqual(heard.heard, [(b"back", None if upstream is None else far.getsockname())])
+        path.close()
+        path.close()
+        self.assertEqual((heard.closed, path.send(b"late", upstream)), (0, 0))
+
+    async def test_udp_connect_carries_datagrams(self: Any) -> None:
+        escaper = self.escaper
+        if not IUDPConnect.providedBy(escaper):
+            return
+        for host in ("127.0.0.1", NAME):
+            far = self.datagrams()
+            before = await self.now_open()
+            task = make_task(host, far.getsockname()[1])
+            await self.carries(await escaper.udp_connect(task), far, None)
+            self.assertEqual(task.connect.escaper, self.escaper.config.name)
+            self.assertIsNotNone(task.connect.peer)
+            await self.nothing_left(before)
+
+    async def test_udp_connect_to_an_unknown_name_is_a_connect_error(self: Any) -> None:
+        if IUDPConnect.providedBy(self.escaper):
+            await self.fails(self.escaper.udp_connect(make_task("nosuch.test", 80)))
+
+    async def test_udp_relay_carries_datagrams(self: Any) -> None:
+        if not IUDPRelay.providedBy(self.escaper):
+            return
+        for host in ("127.0.0.1", NAME):
+            far = self.datagrams()
+            before = await self.now_open()
+            task = make_task(host, far.getsockname()[1])
+            await self.carries(await self.escaper.udp_relay(task), far, task.upstream)
+            await self.nothing_left(before)
 
     # -- TLS
 

@@ -168,6 +168,16 @@ class DatagramSocketTests(SynchronousTestCase):
         made.doRead()
         self.assertEqual([error.errno for error in self.receiver.errors], [errno.ECONNREFUSED])
 
+    def test_the_reactor_sees_the_error_before_we_do(self) -> None:
+        """The reason is the kernel's all the same."""
+        made = self.make()
+        address = self.peers[1].getsockname()
+        self.peers[1].close()
+        made.connect(address)
+        made.send(b"x")
+        made.connectionLost(Failure(ValueError()))
+        self.assertEqual([error.errno for error in self.receiver.errors], [errno.ECONNREFUSED])
+
     def test_the_reactor_gives_up_on_it(self) -> None:
         made = self.make()
         made.connectionLost(Failure(ValueError()))
