@@ -24,7 +24,7 @@ test: $(VENV)/.installed-test
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m twisted.trial --temp-directory=_trial_temp_lint --reporter=minimal tests.unit.test_floors
+	$(BIN)/python -m twisted.trial --temp-directory=_trial_temp_lint --reporter=summary tests.unit.test_floors
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
