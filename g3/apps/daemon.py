@@ -253,9 +253,10 @@ class BaseDaemon(MultiService):
         self._close_control()
         report = "\n".join(str(problem) for problem in getattr(error, "problems", ())) or f"{type(error).__name__}: {error}"
         report += f"\n{self.program} was not started"
+        if not self.reactor.running:
+            remove_pid_file(self.settings.pid_file)  # first: who started us goes on as soon as it is told
         tell(report, self.settings.status_pipe())
         if not self.reactor.running:
-            remove_pid_file(self.settings.pid_file)
             raise SystemExit(1)
         # twistd has no way to be given an exit status: after it has cleaned up, the interpreter's exit is the last word.
         atexit.register(_exit_with, 1)
