@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CONFIG = """
+runtime: {{thread_number: 0}}
 log: discard
 resolver:
   - {{name: r, type: deny_all}}

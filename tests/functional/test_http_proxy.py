@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BASE = """
+runtime: {{thread_number: 0}}
 log: discard
 resolver:
   - {{name: r, type: deny_all}}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CONFIG = """
+runtime: {thread_number: 0}
 log: discard
 resolver:
   - {name: dns, type: c_ares, server: 127.0.0.1}

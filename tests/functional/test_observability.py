@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CONFIG = """
+runtime: {{thread_number: 0}}
 log:
   default: {{syslog: {{target_unix: {syslog}}}}}
 stat:
