@@ -135,9 +135,9 @@ class PeersTest(TestCase):
         self.assertEqual(await resolver.query("b.x.test", 4), ("192.0.2.7",))
 
     async def test_many_at_once_over_both_families(self) -> None:
-        """A thousand names."""
+        """Two hundred queries in one go: as many as the name server's socket holds for sure."""
         resolver = self.resolver(self.dnsmasq, each_timeout=5000)
-        found = await gatherResults([resolver.query(f"n{number}.d.test", family) for number in range(500) for family in (4, 6)])
+        found = await gatherResults([resolver.query(f"n{number}.d.test", family) for number in range(100) for family in (4, 6)])
         self.assertEqual(set(found), {("192.0.2.1",), ("2001:db8::2",)})
 
     async def test_fail_over_between_two_servers(self) -> None:
