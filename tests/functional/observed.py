@@ -13,6 +13,7 @@ from tests.functional.harness import Daemon, FunctionalTestCase
 from tests.functional.test_observability import Sink, fields
 
 HEAD = """
+runtime: {{thread_number: 0}}
 log:
   default: {{syslog: {{target_unix: {syslog}}}}}
 stat:
