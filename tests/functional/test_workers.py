@@ -442,6 +442,7 @@ class WholeTests(WorkerCase):
             for _ in range(3):
                 for _ in range(20):
                     self.get()
+                wait_for(lambda: len(workers(daemon)) == 2, "both are there")
                 os.kill(workers(daemon)[0], signal.SIGKILL)
                 wait_for(lambda: len(workers(daemon)) == 2, "replaced")
             self.assertEqual(self.total(daemon), 60)
@@ -449,13 +450,18 @@ class WholeTests(WorkerCase):
             sent = 0
             deadline = time.monotonic() + 5
             while sent < 60 and time.monotonic() < deadline:
-                sent += self.tasks_in(sink.recv(65536))
+                sent += self.tasks_in(sink)
             deadline = time.monotonic() + 2.5
             while time.monotonic() < deadline:
-                sent += self.tasks_in(sink.recv(65536))
+                sent += self.tasks_in(sink)
             self.assertEqual(sent, 60)
 
-    def tasks_in(self, datagram: bytes) -> int:
+    def tasks_in(self, sink: socket.socket) -> int:
+        """Tasks in the next datagram; none when there is none for three seconds."""
+        try:
+            datagram = sink.recv(65536)
+        except TimeoutError:
+            return 0
         lines = [line for line in datagram.decode().splitlines() if "server.task.total:" in line]
         return sum(int(line.partition(":")[2].partition("|")[0]) for line in lines)
 
