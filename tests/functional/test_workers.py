@@ -446,9 +446,8 @@ class WholeTests(WorkerCase):
                 os.kill(workers(daemon)[0], signal.SIGKILL)
                 wait_for(lambda: len(workers(daemon)) == 2, "replaced")
             self.assertEqual(self.total(daemon), 60)
-            wait_for(lambda: daemon.output().count(") serves") >= 3, "all serve")
             sent = 0
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + 20
             while sent < 60 and time.monotonic() < deadline:
                 sent += self.tasks_in(sink)
             deadline = time.monotonic() + 2.5
