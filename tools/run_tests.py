@@ -19,7 +19,9 @@ SUMMARY = re.compile(r"^(?:PASSED|FAILED)(?: \((.*)\))?$")
 
 def run_trial(arguments: list[str]) -> tuple[int, dict[str, int] | None]:
     """Trial's exit status, and the counts of its last summary line, None when it wrote none."""
-    command = [sys.executable, "-m", "twisted.trial", *(arguments or ["g3"])]
+    # Most tests wait for other programs: as many at once as there are processors.
+    side_by_side = ["-j", str(os.cpu_count() or 1)] if not arguments else []
+    command = [sys.executable, "-m", "twisted.trial", *side_by_side, *(arguments or ["g3"])]
     counts: dict[str, int] | None = None
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, cwd=ROOT, text=True, errors="replace", **pipes) as trial:

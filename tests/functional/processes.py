@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from tests.functional.namespaces import Namespace
 
 LISTEN = "0A"
+#: What L{free_port} gives. Tests run side by side, so that a port the kernel chose may be another one's a moment later.
+PORTS = range(21000, 32000)
 
 
 def listening(pid: int | str = "self") -> set[tuple[str, int]]:
@@ -33,11 +37,28 @@ def listening(pid: int | str = "self") -> set[tuple[str, int]]:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nothing uses now, over TCP or UDP, and that no other test of this user is given for long: they are handed out in turn, and
+    from below those that the kernel takes for connections of its own accord."""
+    turns = os.open(Path(tempfile.gettempdir()) / f"g3-test-ports-{os.getuid()}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with open(turns, "r+b", buffering=0) as counter:
+        fcntl.flock(counter, fcntl.LOCK_EX)
+        turn = int(counter.read() or b"0")
+        for _ in PORTS:
+            turn = (turn + 1) % len(PORTS)
+            if _is_free(PORTS[turn]):
+                os.pwrite(turns, b"%08d" % turn, 0)
+                return PORTS[turn]
+    raise AssertionError("every port is taken")
+
+
+def _is_free(port: int) -> bool:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                return False
+    return True
 
 
 class Process:

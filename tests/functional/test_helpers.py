@@ -14,7 +14,7 @@ import umsgpack  # type: ignore[import-untyped]
 
 from tests.functional.harness import BIN, COMPLAINTS, FunctionalTestCase, environment
 from tests.functional.needs import need
-from tests.functional.processes import Process
+from tests.functional.processes import Process, free_port
 from tests.upstream import upstream_dir
 
 if TYPE_CHECKING:
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONFIGS = {"g3fcgen": "examples/g3fcgen/simple", "g3iploc": "examples/g3iploc/basic"}
-
-
-def free_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class HelperCase(FunctionalTestCase):
@@ -78,7 +71,7 @@ class FcgenTests(HelperCase):
     def test_a_certificate_for_a_name(self) -> None:
         """By both commands; what comes verifies and its key fits."""
         need("openssl")
-        config, port = self.config("g3fcgen"), free_udp_port()
+        config, port = self.config("g3fcgen"), free_port()
         for twistd in (False, True):
             process = self.start("g3fcgen", config, twistd=twistd, arguments=("-G", f"port{port}"), port=port)
             reply = self.ask(port, {"host": "www.example.com", "service": "smtp"})
@@ -99,7 +92,7 @@ class FcgenTests(HelperCase):
     def test_a_certificate_like_another_one(self) -> None:
         """And nothing for what is none; the daemon goes on."""
         need("openssl")
-        config, port = self.config("g3fcgen"), free_udp_port()
+        config, port = self.config("g3fcgen"), free_port()
         process = self.start("g3fcgen", config, port=port, UDP_LISTEN_ADDR=f"127.0.0.1:{port}", arguments=("-v",))
         options = ("-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/O=Them/CN=their.example", "-days", "1", "-keyout", "k.pem", "-out", "c.pem")
         extensions = ("-addext", "keyUsage=digitalSignature", "-addext", "extendedKeyUsage=serverAuth", "-addext", "subjectAltName=DNS:their.example")
@@ -134,7 +127,7 @@ class FcgenTests(HelperCase):
         self.assertNotIn("Traceback", ran.stderr)
 
     def test_metrics_have_upstreams_names(self) -> None:
-        config, port = self.config("g3fcgen"), free_udp_port()
+        config, port = self.config("g3fcgen"), free_port()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as statsd:
             statsd.bind(("127.0.0.1", 0))
             statsd.settimeout(10)
@@ -154,7 +147,7 @@ class FcgenTests(HelperCase):
 class IplocTests(HelperCase):
     def test_where_an_address_is(self) -> None:
         """By both commands; nothing for what nobody knows."""
-        config, port = self.config("g3iploc"), free_udp_port()
+        config, port = self.config("g3iploc"), free_port()
         for twistd in (False, True):
             process = self.start("g3iploc", config, twistd=twistd, arguments=("-G", f"port{port}"), port=port)
             self.assertEqual(self.ask(port, "1.1.1.7"), {1: "1.1.1.7", 3: "1.1.1.0/24", 2: 300, 4: "US", 5: "NA"})
