@@ -40,7 +40,7 @@ def free_port() -> int:
     """A port that nothing uses now, over TCP or UDP, and that no other test of this user is given for long: they are handed out in turn, and
     from below those that the kernel takes for connections of its own accord."""
     turns = os.open(Path(tempfile.gettempdir()) / f"g3-test-ports-{os.getuid()}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with open(turns, "r+b", buffering=0) as counter:
+    with os.fdopen(turns, "r+b", buffering=0) as counter:
         fcntl.flock(counter, fcntl.LOCK_EX)
         turn = int(counter.read() or b"0")
         for _ in PORTS:

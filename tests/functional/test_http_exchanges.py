@@ -692,7 +692,8 @@ class StoppingTests(ExchangeCase):
 
         origin = self.scripted(script)
         port = free_port()
-        config = self.config(port).replace("runtime: {thread_number: 0}", "runtime: {thread_number: 0, server_offline_delay: 0s, task_wait_delay: 0s}", 1)
+        runtime = "runtime: {thread_number: 0, server_offline_delay: 0s, task_wait_delay: 0s}"
+        config = self.config(port).replace("runtime: {thread_number: 0}", runtime, 1)
         self.daemon = self.start_daemon(config, ports=[port])
         client = self.client(port)
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20000)
