@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from g3.errors import DestDenied
 from g3.proto.http1.reply import connect_ok
-from g3.servers.http_proxy.exchange import NEVER, Exchange
-from g3.servers.http_proxy.headers import connection_lines
-from g3.servers.http_proxy.tasklog import log_connect
+from g3.servers.http.exchange import NEVER, Exchange
+from g3.servers.http.tasklog import log_connect
 from g3.servers.tunnel import TUNNEL_SLOTS, Tunnel
 
 if TYPE_CHECKING:
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     from g3.errors import TaskError
     from g3.logs.task import TaskEvent
     from g3.proto.http1.request import Request
-    from g3.servers.http_proxy.client import Client
-    from g3.servers.http_proxy.target import Target
+    from g3.servers.http.client import Client
+    from g3.servers.http.target import Target
     from g3.task import Task
 
 
@@ -54,10 +53,10 @@ class Connect(Tunnel, Exchange):
         self.connect()
 
     def greet(self) -> bytes:
-        client, server = self.client, self.client.server
+        client, custom = self.client, self.client.server.custom_headers
         if self.marks is not None:
             self.marks.mark_upstream(self.upstream)
-        extra = connection_lines(server.config, self.task.connect) if server.custom_headers else ()
+        extra = () if custom is None else custom.connection_lines(self.task.connect)
         client.stream.write(connect_ok(self.request.version, extra))
         self.rsp_status = 200
         return client.take()

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a request wants to go, and the request head that goes there."""
+"""Where a request wants to go."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from g3.errors import ProtocolError
 from g3.proto.http1.headers import HTTPError
 from g3.proto.http1.uri import ABSOLUTE, AUTHORITY, PORTS, authority, parse_authority, parse_target, parse_well_known
-from g3.task import PathSelection, Upstream
+from g3.servers.http.target import Target
+from g3.task import PathSelection
 
 if TYPE_CHECKING:
+    from g3.net.tls.provider import ClientTLS
     from g3.proto.http1.request import Request
     from g3.proto.http1.uri import Target as URITarget
     from g3.servers.http_proxy.config import HTTPProxyConfig
@@ -19,46 +20,12 @@ if TYPE_CHECKING:
 _FORWARDED = {b"forwarded", b"x-forwarded-for"}
 
 
-@lru_cache(maxsize=4096)
-def _upstream(host: str, port: int) -> Upstream:
-    return Upstream(host, port)
-
-
-class Target:
-    """The upstream of a request and how to spell it. C{path} selects among the escaper's ways out."""
-
-    __slots__ = ("connect", "path", "scheme", "tls_name", "upstream", "uri")
-
-    def __init__(self, uri: URITarget, tls_name: str, path: PathSelection | None) -> None:
-        self.uri = uri
-        self.connect = uri.form == AUTHORITY
-        self.scheme = uri.scheme
-        self.upstream = _upstream(uri.host, uri.port)
-        self.tls_name = tls_name
-        self.path = path
-
-    def head(self, request: Request, absolute: bool, header_lines: bytes, keep: bool) -> bytes:
-        """The whole head of the request to send: C{absolute} for a next proxy, C{keep} to ask for a persistent connection."""
-        if not keep:
-            connection = b"Connection: close\r\n" if request.te is None else b"Connection: close, TE\r\n"
-        elif request.version == 10:
-            connection = b"Connection: keep-alive\r\n"
-        else:
-            connection = b"" if request.te is None else b"Connection: TE\r\n"
-        return b"%b %b HTTP/1.%d\r\n%b\r\n%b%b\r\n" % (
-            request.method,
-            self.uri.absolute() if absolute else self.uri.path_query,
-            request.version - 10,
-            b"\r\n".join(request.forward_lines),
-            header_lines,
-            connection,
-        )
-
-
 class Targets:
     """Finds the target of a request by the rules of one server's configuration, and rewrites the head as they ask."""
 
-    def __init__(self, config: HTTPProxyConfig) -> None:
+    def __init__(self, config: HTTPProxyConfig, tls: ClientTLS | None) -> None:
+        """@param tls: for https:// URIs."""
+        self._tls = tls
         self._local_names = frozenset(config.local_server_name)
         self._custom_host = config.allow_custom_host
         self._drop_port = config.drop_default_port_in_host
@@ -78,8 +45,9 @@ class Targets:
         path = self._path_selection(request) if self._path_header is not None else None
         if not self._custom_host and request.host and self._host_name(request) != uri.host:
             raise ProtocolError("Host does not match the request target", 409)
-        tls_name = (self._host_name(request) or uri.host) if uri.scheme == "https" else ""
-        return Target(uri, tls_name, path)
+        if uri.scheme != "https":
+            return Target(uri, None, "", path)
+        return Target(uri, self._tls, self._host_name(request) or uri.host, path)
 
     def _forwarded(self, request: Request, uri: URITarget) -> URITarget:
         if request.upgrade is not None:

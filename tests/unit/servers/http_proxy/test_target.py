@@ -27,7 +27,7 @@ class TargetsTests(SynchronousTestCase):
             **config,
         }
         request = parse_request(head)
-        target = Targets(SimpleNamespace(**given)).resolve(request)  # type: ignore[arg-type]
+        target = Targets(SimpleNamespace(**given), None).resolve(request)  # type: ignore[arg-type]
         return target, b"" if target.connect else target.head(request, False, b"", True)
 
     def refused(self, status: int, head: bytes, **config: object) -> None:

@@ -34,17 +34,16 @@ from g3.proto.http1.response import CHUNKED, UNTIL_CLOSE, find_end, parse_respon
 from g3.relay.flow import HIGH_WATER, hold, release
 from g3.relay.pipe import End, Pipe
 from g3.route import final_escaper
-from g3.servers.http_proxy.exchange import NEVER, Exchange
-from g3.servers.http_proxy.headers import response_lines
-from g3.servers.http_proxy.tasklog import log_forward
-from g3.servers.http_proxy.upstream import Key, UpstreamConnection
+from g3.servers.http.exchange import NEVER, Exchange
+from g3.servers.http.tasklog import log_forward
+from g3.servers.http.upstream import Key, UpstreamConnection
 from g3.task import ConnectNotes, Stage
 
 if TYPE_CHECKING:
     from g3.proto.http1.request import Request
     from g3.proto.http1.response import Response
-    from g3.servers.http_proxy.client import Client
-    from g3.servers.http_proxy.target import Target
+    from g3.servers.http.client import Client
+    from g3.servers.http.target import Target
 
 #: Body bytes still to come from which on a body of known length is piped from socket to socket.
 PIPE_FROM = 262144
@@ -79,11 +78,11 @@ class Forward(Exchange):
         "_seen",
         "_streamed",
         "_unchunked",
-        "https",
         "origin_status",
         "response",
         "reused",
         "times",
+        "tls",
         "upstream",
     )
 
@@ -91,7 +90,8 @@ class Forward(Exchange):
 
     def __init__(self, client: Client, request: Request, target: Target, now: float) -> None:
         super().__init__(client, request, target, now)
-        self.https = False
+        #: The TLS that we speak with the upstream.
+        self.tls = target.tls
         self.reused = False
         self.origin_status = 0
         self.upstream: UpstreamConnection | None = None
@@ -171,10 +171,10 @@ class Forward(Exchange):
         if capability is None:
             self.fail(MethodUnavailable())
             return
-        scheme = self.target.scheme
-        self.https = scheme == "https" and not capability.http_capability.forward_https
-        task = self.task
-        key = (escaper, task.upstream, self.target.tls_name if self.https else "", task.path, task.user)
+        target, task = self.target, self.task
+        if target.tls is not None and target.scheme == "https" and capability.http_capability.forward_https:
+            self.tls = None  # the next proxy speaks it
+        key = (escaper, task.upstream, None if self.tls is None else (self.tls, target.tls_name), task.path, task.user)
         kept = None if self._retried else self.client.take_kept(key, task.created)
         if kept is not None and ((not self.wants_body and kept.idle_since + SURE > task.created) or kept.alive()):
             self.reused = True
@@ -193,8 +193,8 @@ class Forward(Exchange):
 
     async def _open(self, escaper: Any, key: Key) -> None:
         try:
-            if self.https:
-                connection = await escaper.https_forward(self.task, self.client.server.tls_client, self.target.tls_name)
+            if self.tls is not None:
+                connection = await escaper.https_forward(self.task, self.tls, self.target.tls_name)
             else:
                 connection = await escaper.http_forward(self.task)
         except CancelledError:
@@ -354,8 +354,8 @@ class Forward(Exchange):
         if not server.online or response.body == UNTIL_CLOSE or (self.wants_body and not response.keep_alive):
             request.keep_alive = False
         lines = response.forward_lines
-        if server.custom_headers:
-            lines += response_lines(server.config, self.task.connect, response)
+        if server.custom_headers is not None:
+            lines += server.custom_headers.response_lines(self.task.connect, response)
         if not request.keep_alive:
             lines.append(CONNECTION_CLOSE)
         elif request.version == 10:

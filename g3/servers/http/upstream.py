@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 SHARED_MAX = 1024
 SHARED_MAX_PER_UPSTREAM = 64
 
-#: Who may be carried over one connection: escaper, upstream, the name TLS was made with ("" without), way out, user.
-Key = tuple[Any, "Upstream", str, "PathSelection | None", Any]
+#: Who may be carried over one connection: escaper, upstream, the TLS made with it and the name it was made for (None without), way out, user.
+Key = tuple[Any, "Upstream", "tuple[Any, str] | None", "PathSelection | None", Any]
 
 
 class Served(Protocol):

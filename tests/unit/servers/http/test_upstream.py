@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of g3.servers.http_proxy.upstream."""
+"""Tests of g3.servers.http.upstream."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.net.timers import TimerWheel
-from g3.servers.http_proxy import upstream
-from g3.servers.http_proxy.upstream import Key, SharedPool, UpstreamConnection
+from g3.servers.http import upstream
+from g3.servers.http.upstream import Key, SharedPool, UpstreamConnection
 from g3.task import ConnectNotes, Upstream
 
 

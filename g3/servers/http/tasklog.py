@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from g3.errors import TaskError
     from g3.logs.logger import Logger
     from g3.proto.http1.request import Request
-    from g3.servers.http_proxy.client import Client
-    from g3.servers.http_proxy.target import Target
+    from g3.servers.http.client import Client
+    from g3.servers.http.target import Target
     from g3.task import Task
 
 
@@ -28,7 +28,7 @@ class Logged(Protocol):
 
 
 class Forwarded(Logged, Protocol):
-    """A forwarded one; C{times} as in L{g3.servers.http_proxy.forward}."""
+    """A forwarded one; C{times} as in L{g3.servers.http.forward}."""
 
     reused: bool
     origin_status: int
@@ -73,8 +73,8 @@ def log_forward(logger: Logger, exchange: Forwarded, event: TaskEvent, now: floa
     request, target, marks = exchange.request, exchange.target, exchange.marks
     if marks is None:
         return
-    uri = request.target if request.target[:1] != b"/" else target.uri.absolute()
-    notes = HTTPForwardNotes(request.method.decode("ascii"), uri.decode("latin-1"), exchange.client.server.config.log_uri_max_chars)
+    uri = target.logged(request).decode("latin-1")
+    notes = HTTPForwardNotes(request.method.decode("ascii"), uri, exchange.client.server.config.log_uri_max_chars)
     agents = request.user_agents
     if agents:
         notes.user_agent = agents[0].decode("latin-1")

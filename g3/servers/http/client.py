@@ -12,27 +12,24 @@ if TYPE_CHECKING:
     from g3.logs.logger import Logger
     from g3.metrics.server import ServerStats
     from g3.net.options import UpstreamKeepalive
-    from g3.net.tls.provider import ClientTLS
     from g3.relay.idle import IdleWatch
     from g3.servers.destination import DestinationFilter
-    from g3.servers.http_proxy.config import HTTPProxyConfig
-    from g3.servers.http_proxy.target import Targets
-    from g3.servers.http_proxy.upstream import Key, SharedPool, UpstreamConnection
+    from g3.servers.http.config import HTTPServerConfig
+    from g3.servers.http.headers import CustomHeaders
+    from g3.servers.http.upstream import Key, SharedPool, UpstreamConnection
     from g3.task import ClientInfo
 
 
 class Server(Protocol):
     """The server: its configuration, its rules, and who counts."""
 
-    config: HTTPProxyConfig
+    config: HTTPServerConfig
     online: bool
     stats: ServerStats
     destination: DestinationFilter
-    targets: Targets
-    tls_client: ClientTLS | None
     keepalive: UpstreamKeepalive
     shared_pool: SharedPool | None
-    custom_headers: bool
+    custom_headers: CustomHeaders | None
     task_log: Logger | None
     idle: IdleWatch
     clock: Any

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of g3.servers.http_proxy.forward: routes that take their time."""
+"""Tests of g3.servers.http.forward: routes that take their time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from zope.interface import implementer
 from g3.errors import EscaperNotUsable, TaskError
 from g3.interfaces import IRoute
 from g3.proto.http1.request import parse_request
+from g3.servers.http.exchange import NEVER
+from g3.servers.http.forward import Forward
 from g3.servers.http_proxy.config import HTTPProxyConfig
-from g3.servers.http_proxy.exchange import NEVER
-from g3.servers.http_proxy.forward import Forward
 from g3.servers.http_proxy.target import Targets
 from g3.task import ClientInfo
 
@@ -44,7 +44,7 @@ class Client:
             config=config,
             type_word="http_proxy",
             task_log=None,
-            custom_headers=False,
+            custom_headers=None,
             escaper=escaper,
             destination=SimpleNamespace(forbids=lambda _upstream: False),
             task_started=lambda: None,
@@ -79,7 +79,7 @@ class SlowRouteTests(SynchronousTestCase):
         self.route = SlowRoute()
         self.client: Any = Client(self.route)
         request = parse_request(b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n")
-        self.forward = Forward(self.client, request, Targets(self.client.server.config).resolve(request), 1.0)
+        self.forward = Forward(self.client, request, Targets(self.client.server.config, None).resolve(request), 1.0)
         self.forward.start()
 
     def ended(self, status: int) -> None:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from g3.errors import CLOSE, CanceledAsServerQuit, ClosedByClient, ConnectError, ResolveFailed, TaskError
 from g3.logs.task import TaskEvent
 from g3.proto.http1.reply import reply
-from g3.servers.http_proxy.headers import connection_lines
-from g3.servers.http_proxy.tasklog import Marks
+from g3.servers.http.tasklog import Marks
 from g3.task import Stage, Task
 
 if TYPE_CHECKING:
     from g3.proto.http1.request import Request
-    from g3.servers.http_proxy.client import Client
-    from g3.servers.http_proxy.target import Target
+    from g3.servers.http.client import Client
+    from g3.servers.http.target import Target
 
 NEVER = float("inf")
 
@@ -99,9 +98,9 @@ class Exchange:
             status, text = 400, "Proxy targeting didn't find a match"
         if status == CLOSE or self.client.lost:
             return
-        server = self.client.server
+        custom = self.client.server.custom_headers
         connected = isinstance(error, ConnectError) or self.task.connect.peer is not None
-        extra = connection_lines(server.config, self.task.connect) if server.custom_headers and connected and not text else ()
+        extra = custom.connection_lines(self.task.connect) if custom is not None and connected and not text else ()
         head = self.request.method == b"HEAD"
         self.client.stream.write(reply(status, self.request.version, close=closes, extra=extra, message=text, head=head))
         self.rsp_status = status
