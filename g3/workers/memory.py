@@ -42,7 +42,7 @@ class Memory:
 
     def __init__(self, slots: int, descriptor: int | None = None) -> None:
         self.slots = slots
-        dense = -(-2 * slots * _CELL // _ROW) * _ROW
+        dense = -(-3 * slots * _CELL // _ROW) * _ROW
         self._ledgers = -(-(dense + slots * _ROW) // mmap.PAGESIZE) * mmap.PAGESIZE
         size = self._ledgers + slots * ledger.SIZE
         if descriptor is None:
@@ -51,9 +51,10 @@ class Memory:
         self.descriptor = descriptor
         self._map = mmap.mmap(descriptor, size)
         cells = memoryview(self._map)
-        #: Live connections by slot; whether a worker serves in it.
+        #: Live connections by slot; whether a worker serves in it; clients it ever took.
         self.live = cells[: slots * _CELL].cast("q")
         self.serving = cells[slots * _CELL : 2 * slots * _CELL].cast("q")
+        self.taken = cells[2 * slots * _CELL : 3 * slots * _CELL].cast("q")
         self.rows = [Row.from_buffer(self._map, dense + slot * _ROW) for slot in range(slots)]
 
     def live_of(self, slot: int) -> Live:

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from g3.workers.balance import MOMENT, YIELDS, Share, SharedListener
+from g3.workers.balance import MOMENT, PATIENCE, YIELDS, Share, SharedListener
 from g3.workers.memory import Memory
 
 
@@ -100,14 +100,47 @@ class SharedListenerTests(SynchronousTestCase):
         self.clock.advance(MOMENT)
         self.assertEqual(self.clock.readers, {self.listener})
 
-    def test_a_client_that_nobody_takes_does_not_wait_long(self) -> None:
-        """The others hang: after some moments it is taken, one at a time."""
+    def look(self) -> int:
+        """One wake-up with a client waiting, and the moment after it; how many were taken."""
+        before = len(self.accepted)
+        self.listener.doRead()
+        self.clock.advance(MOMENT)
+        return len(self.accepted) - before
+
+    def test_clients_that_nobody_takes_do_not_wait_long(self) -> None:
+        """The others hang: after some moments all are taken, and later ones at once."""
         self.memory.live[0] = 100
         self.clients(3)
-        for _ in range(YIELDS):
-            self.listener.doRead()
-            self.assertEqual(self.accepted, [])
-            self.clock.advance(MOMENT)
-        self.listener.doRead()
-        self.assertEqual(len(self.accepted), 1)
+        self.assertEqual([self.look() for _ in range(YIELDS + 1)], [0] * YIELDS + [3])
+        for _ in range(3):
+            self.clients(5)
+            self.assertEqual(self.look(), 5)
         self.assertLess(MOMENT * YIELDS, 0.05)
+
+    def test_it_looks_away_again_once_another_takes_a_client(self) -> None:
+        """Whoever hung is back."""
+        self.memory.live[0] = 100
+        self.clients(1)
+        for _ in range(YIELDS + 1):
+            self.look()
+        self.memory.taken[1] += 1
+        self.clients(1)
+        self.assertEqual(self.look(), 0)
+
+    def test_where_the_others_cannot_keep_up_a_batch_is_taken(self) -> None:
+        """They take one each moment, and still somebody waits."""
+        self.memory.live[0] = 100
+        self.clients(4)
+        taken = []
+        for _ in range(PATIENCE + 1):
+            self.memory.taken[1] += 1
+            taken.append(self.look())
+        self.assertEqual(taken, [0] * PATIENCE + [4])
+        self.assertLess(MOMENT * PATIENCE, 0.2)
+
+    def test_what_is_taken_is_told(self) -> None:
+        """For the others to see."""
+        self.clients(3)
+        self.memory.live[1] = 50
+        self.look()
+        self.assertEqual(list(self.memory.taken), [3, 0])
