@@ -43,13 +43,13 @@ class KeyCommands(Commands):
 
     async def add_server_tag(self, name: str, tag: str, value: str) -> str:
         server = self._root.node("server", name)
-        server.stats.add_tag(*_tag(tag, value))
+        server.add_tag(*_tag(tag, value))
         return SUCCESS
 
     async def add_tag(self, tag: str, value: str) -> str:
         pair = _tag(tag, value)
         for server in self._root.nodes("server").values():
-            server.stats.add_tag(*pair)
+            server.add_tag(*pair)
         return SUCCESS
 
     async def list_keys(self) -> list[str]:

@@ -141,5 +141,3 @@ async def connect(
     client = KeylessClient()
     stream.start(client)
     return client
-
-

@@ -61,9 +61,7 @@ class KeyServerConfig(ListeningServerConfig):
     async_op_timeout: float = key(
         Duration(0.001), default=1.0, unit="seconds", doc="What a signing thread has not answered by then (a second later at most) has failed."
     )
-    concurrency_limit: int = key(
-        Int(0, 1 << 20), default=0, doc="Key operations of this server at one time; further ones wait. 0 is no limit."
-    )
+    concurrency_limit: int = key(Int(0, 1 << 20), default=0, doc="Key operations of this server at one time; further ones wait. 0 is no limit.")
 
 
 @config_class
@@ -282,5 +280,3 @@ def threads_of(worker: Any, runtime: Any) -> int:
     if worker is not None:
         return int(worker.thread_number_total or len(os.sched_getaffinity(0)))
     return int(runtime.thread_number or 0)
-
-

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
+from typing import Protocol as Shape
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol
@@ -32,12 +33,17 @@ from g3.proto.keyless import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.python.failure import Failure
 
     from g3.keyless.actions import Action
-    from g3.keyless.server import KeyServer
+    from g3.keyless.config import KeyServerConfig
+    from g3.keyless.keys import KeyRing
+    from g3.keyless.signing import SigningThreads
     from g3.keyless.stats import RequestStats
-    from g3.net.libssl.keys import PrivateKey
+    from g3.logs.logger import Logger
+    from g3.net.libssl.keys import Engine, PrivateKey
     from g3.proto.keyless import Request
     from g3.task import ClientInfo
 
@@ -51,11 +57,33 @@ _BAD_OPCODE = int(ErrorCode.BAD_OPCODE)
 _MALFORMED = int(ErrorCode.MALFORMED)
 
 
+class Server(Shape):
+    """What a connection needs of its server."""
+
+    config: KeyServerConfig
+    reactor: Any
+    clock: Callable[[], float]
+    ring: KeyRing
+    engine: Engine
+    threads: SigningThreads | None
+    requests: tuple[RequestStats, ...]
+    task_logger: Logger | None
+    request_logger: Logger | None
+
+    def must_wait(self, connection: KeylessConnection) -> bool: ...
+
+    def job_begins(self) -> None: ...
+
+    def job_done(self) -> None: ...
+
+    def gone(self, connection: Any) -> None: ...
+
+
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class KeylessConnection(Protocol):
-    """A client connection of L{KeyServer}, which keeps it and calls L{tick}, L{retire} and L{quit}."""
+    """A client connection of a key server, which keeps it and calls L{tick}, L{retire} and L{quit}."""
 
-    def __init__(self, server: KeyServer, stream: Any, info: ClientInfo) -> None:
+    def __init__(self, server: Server, stream: Any, info: ClientInfo) -> None:
         self.server = server
         self.stream = stream
         self.info = info
@@ -213,7 +241,7 @@ class KeylessConnection(Protocol):
         """What a request is counted as; what to do with which key; or the error to answer with. In upstream's order of checks."""
         _, opcode, ski, payload = request
         action = ACTIONS[opcode]
-        groups = self.server.stats.requests
+        groups = self.server.requests
         if action is None:
             return groups[_NO_OP], None, None, _BAD_OPCODE
         if action.length >= 0 and action.length != len(payload):
@@ -265,7 +293,7 @@ class KeylessConnection(Protocol):
         return threads is not None and not action.brief and threads.room(len(todo))
 
     def _finish(self, job: Job, result: bytes | None) -> None:
-        requests = self.server.stats.requests[job.action.group]
+        requests = self.server.requests[job.action.group]
         requests.alive -= 1
         if self._over:
             return

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from zope.interface import implementer
 
+from g3.errors import ConfigError
 from g3.interfaces import IReloadable
+from g3.keyless.actions import GROUPS
 from g3.keyless.config import KeyServerConfig
 from g3.keyless.connection import KeylessConnection
-from g3.keyless.stats import KeyServerStats
+from g3.keyless.stats import KeyServerStats, RequestStats
 from g3.net.transport import plain_address
 from g3.servers.base import ListeningServer
 
@@ -20,9 +22,12 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from g3.keyless.common import Common
+    from g3.metrics.quantile import HistogramOptions
     from g3.task import ClientInfo, SocketAddress
     from g3.tree.node import NodeContext
 
+#: Tags that can be added while we run.
+MOST_TAGS = 64
 #: Keys of the configuration that take a new socket or TLS context.
 _FIXED = ("name", "listen", "tls_server", "shared_logger")
 
@@ -49,16 +54,30 @@ class KeyServer(ListeningServer):
         logs = context.logs
         self.task_logger = None if logs is None else logs.logger("task", config.name, shared=config.shared_logger)
         self.request_logger = None if logs is None else logs.logger("request", config.name, shared=config.shared_logger)
+        self.requests = tuple(map(self._requests, GROUPS))
+        #: Tags added while we run; they win over configured ones, and reloads keep them.
+        self._added: dict[str, str] = self.lasting("server", "tags", dict)
         self._busy = 0
         self._waking = False
         self._queue: dict[KeylessConnection, None] = {}
 
+    def _requests(self, group: str) -> RequestStats:
+        return self.lasting("server", f"requests {group}", lambda: RequestStats(group, self.config.name, self.stats))
+
     def start(self) -> None:
         """Serve."""
-        self.stats.measure(self.config.duration_stats, self.clock)
+        self._measure(self.config.duration_stats)
         if self.threads is not None:
             self.threads.start()
         super().start()
+        for each in self.requests:
+            self.context.metrics.add(each)
+        self._tag(self.config)
+
+    def _ended(self, _: object) -> None:
+        for each in self.requests:
+            self.context.metrics.remove(each)
+        super()._ended(_)
 
     def accepts(self, config: KeyServerConfig) -> bool:
         """IReloadable: connections stay unless the socket, TLS or the logs change."""
@@ -67,8 +86,29 @@ class KeyServer(ListeningServer):
     def reconfigure(self, config: KeyServerConfig) -> None:
         """IReloadable."""
         if config.duration_stats != self.config.duration_stats:
-            self.stats.measure(config.duration_stats, self.clock)
-        self.stats.set_extra_tags(dict(config.extra_metrics_tags))
+            self._measure(config.duration_stats)
+        self._tag(config)
+
+    # -- metrics
+
+    def _measure(self, options: HistogramOptions) -> None:
+        for each in self.requests:
+            each.measure(options, self.clock)
+
+    def _tag(self, config: KeyServerConfig) -> None:
+        tags = {**dict(config.extra_metrics_tags), **self._added}
+        for each in (self.stats, *self.requests):
+            each.set_extra_tags(tags)
+
+    def add_tag(self, name: str, value: str) -> None:
+        """A tag for every metric from now on.
+
+        @raise ConfigError: L{MOST_TAGS} were added already.
+        """
+        if name not in self._added and len(self._added) >= MOST_TAGS:
+            raise ConfigError(f'server "{self.name}" has {MOST_TAGS} added tags, there is no room for more')
+        self._added[name] = value
+        self._tag(self.config)
 
     @property
     def listen_address(self) -> SocketAddress:

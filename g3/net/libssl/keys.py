@@ -53,6 +53,10 @@ class PrivateKey:
         self.bits: int = lib.crypto.EVP_PKEY_get_bits(handle)
         self.ski = hashlib.sha1(_public_bytes(handle, lib), usedforsecurity=False).digest()
 
+    def der(self) -> bytes:
+        """The whole of it as PKCS #8, for another process of ours; L{load_private_key} reads it."""
+        return private_der(library(), self.handle)
+
     def __repr__(self) -> str:
         return f"<PrivateKey {self.kind.value or 'of another kind'} {self.bits} {self.ski.hex()}>"
 
@@ -85,6 +89,29 @@ def _from_der(data: bytes, lib: Library) -> Any:
     buffer = lib.ffi.new("unsigned char[]", data)
     position = lib.ffi.new("const unsigned char **", buffer)
     return lib.crypto.d2i_AutoPrivateKey(lib.ffi.NULL, position, len(data))
+
+
+def written(lib: Library, write: Any, item: Any) -> bytes:
+    """What one of OpenSSL's C{i2d} functions writes. Raises LibraryError."""
+    size = write(item, lib.ffi.NULL)
+    if size <= 0:
+        raise lib.error("key")
+    buffer = lib.ffi.new("unsigned char[]", size)
+    write(item, lib.ffi.new("unsigned char **", buffer))
+    content = bytes(lib.ffi.buffer(buffer))
+    lib.ffi.memmove(buffer, bytes(size), size)
+    return content
+
+
+def private_der(lib: Library, handle: Any) -> bytes:
+    """A private key as PrivateKeyInfo in DER (RFC 5958). Raises LibraryError."""
+    info = lib.crypto.EVP_PKEY2PKCS8(handle)
+    if info == lib.ffi.NULL:
+        raise lib.error("key")
+    try:
+        return written(lib, lib.crypto.i2d_PKCS8_PRIV_KEY_INFO, info)
+    finally:
+        lib.crypto.PKCS8_PRIV_KEY_INFO_free(info)
 
 
 def _kind(handle: Any, lib: Library) -> KeyKind:

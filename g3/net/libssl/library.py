@@ -25,6 +25,7 @@ typedef struct evp_md_ctx_st EVP_MD_CTX;
 typedef struct evp_pkey_st EVP_PKEY;
 typedef struct evp_pkey_ctx_st EVP_PKEY_CTX;
 typedef struct X509_pubkey_st X509_PUBKEY;
+typedef struct pkcs8_priv_key_info_st PKCS8_PRIV_KEY_INFO;
 
 unsigned int OPENSSL_version_major(void);
 const char *OpenSSL_version(int type);
@@ -43,6 +44,9 @@ void EVP_PKEY_free(EVP_PKEY *key);
 int EVP_PKEY_is_a(const EVP_PKEY *pkey, const char *name);
 int EVP_PKEY_get_size(const EVP_PKEY *pkey);
 int EVP_PKEY_get_bits(const EVP_PKEY *pkey);
+PKCS8_PRIV_KEY_INFO *EVP_PKEY2PKCS8(const EVP_PKEY *pkey);
+int i2d_PKCS8_PRIV_KEY_INFO(const PKCS8_PRIV_KEY_INFO *a, unsigned char **pp);
+void PKCS8_PRIV_KEY_INFO_free(PKCS8_PRIV_KEY_INFO *a);
 
 int X509_PUBKEY_set(X509_PUBKEY **x, EVP_PKEY *pkey);
 void X509_PUBKEY_free(X509_PUBKEY *a);
@@ -66,14 +70,9 @@ int EVP_DigestSign(EVP_MD_CTX *ctx, unsigned char *sig, size_t *siglen, const un
 """
 
 _SM2 = """
-typedef struct pkcs8_priv_key_info_st PKCS8_PRIV_KEY_INFO;
-
 EVP_PKEY *EVP_PKEY_Q_keygen(void *libctx, const char *propq, const char *type, ...);
 int EVP_PKEY_CTX_set1_id(EVP_PKEY_CTX *ctx, const void *id, int len);
 int i2d_PUBKEY(const EVP_PKEY *a, unsigned char **pp);
-PKCS8_PRIV_KEY_INFO *EVP_PKEY2PKCS8(const EVP_PKEY *pkey);
-int i2d_PKCS8_PRIV_KEY_INFO(const PKCS8_PRIV_KEY_INFO *a, unsigned char **pp);
-void PKCS8_PRIV_KEY_INFO_free(PKCS8_PRIV_KEY_INFO *a);
 """
 
 #: What libcrypto is asked for.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from g3.net.libssl.keys import MAX_KEY_FILE
+from g3.net.libssl.keys import MAX_KEY_FILE, private_der, written
 from g3.net.libssl.library import LibraryError, library
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ class SM2Key:
     def __init__(self, handle: Any, lib: Library) -> None:
         self._lib = lib
         self._handle = lib.ffi.gc(handle, lib.crypto.EVP_PKEY_free)
-        self.spki = _der(lib, lib.crypto.i2d_PUBKEY, handle)
-        self.pkcs8 = _pkcs8(lib, handle)
+        self.spki = written(lib, lib.crypto.i2d_PUBKEY, handle)
+        self.pkcs8 = private_der(lib, handle)
 
     @classmethod
     def generate(cls) -> SM2Key:
@@ -80,21 +80,3 @@ def _unavailable(lib: Library) -> LibraryError:
     lib.crypto.ERR_clear_error()
     return LibraryError(f"{lib.version} was built without SM2 and SM3")
 
-
-def _der(lib: Library, write: Any, item: Any) -> bytes:
-    size = write(item, lib.ffi.NULL)
-    if size <= 0:
-        raise lib.error("sm2 key")
-    buffer = lib.ffi.new("unsigned char[]", size)
-    write(item, lib.ffi.new("unsigned char **", buffer))
-    return bytes(lib.ffi.buffer(buffer))
-
-
-def _pkcs8(lib: Library, handle: Any) -> bytes:
-    info = lib.crypto.EVP_PKEY2PKCS8(handle)
-    if info == lib.ffi.NULL:
-        raise lib.error("sm2 key")
-    try:
-        return _der(lib, lib.crypto.i2d_PKCS8_PRIV_KEY_INFO, info)
-    finally:
-        lib.crypto.PKCS8_PRIV_KEY_INFO_free(info)

@@ -10,13 +10,18 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, utils
 from twisted.trial.unittest import SynchronousTestCase
 
+from g3.errors import ConfigError
 from g3.metrics.quantile import HistogramOptions
 from g3.proto.keyless import MAX_MESSAGE, Opcode, encode_request
+from g3.tree.node import Lasting
+from g3.workers.memory import Memory
 from tests.unit.keyless.world import Client, World, key, private
 
 DIGEST = hashlib.sha256(b"what is signed").digest()
 RSA_SIGN = Opcode.RSA_SIGN_SHA256
 NO_KEY = bytes(20)
+#: As what an error is counted.
+REASONS = {1: "crypto_fail", 2: "key_not_found", 5: "bad_op_code", 7: "format_error"}
 
 
 def codes(answers: list[Any]) -> list[int]:
@@ -34,8 +39,10 @@ class CheckTests(SynchronousTestCase):
     def check(self, code: int, opcode: int, ski: bytes, payload: bytes, group: str) -> None:
         answers = self.world.ask(encode_request(77, opcode, ski, payload))
         self.assertEqual((codes(answers), answers[0].id), ([code], 77))
-        stats = next(each for each in self.world.server.stats.requests if each.request == group)
-        self.assertEqual((stats.total, stats.failed), (1, {code: 1}))
+        stats = next(each for each in self.world.server.requests if each.request == group)
+        self.assertEqual(
+            (stats.total, {reason: number for reason in REASONS.values() if (number := getattr(stats, reason))}), (1, {REASONS[code]: 1})
+        )
         self.assertEqual(self.world.logs.request.records[-1][1]["msg_id"], 77)
 
     def test_an_opcode_nobody_serves(self) -> None:
@@ -43,7 +50,7 @@ class CheckTests(SynchronousTestCase):
         for opcode in (0, 0x09, 0x11, 0x19, 0x21, 0x22, 0x23, 0x24, 0x34, 0x38, 0xF0, 0xF2, 0xFF):
             answers = self.world.ask(encode_request(1, opcode, NO_KEY, b""))
             self.assertEqual(codes(answers), [5], hex(opcode))
-        self.assertEqual(self.world.server.stats.requests[0].failed, {5: 13})
+        self.assertEqual(self.world.server.requests[0].bad_op_code, 13)
 
     def test_a_digest_of_another_length(self) -> None:
         """Error 7 before the key is looked for; it counts as no operation."""
@@ -252,7 +259,7 @@ class EndTests(SynchronousTestCase):
         self.world.settle()
         self.assertEqual((self.client.answers, self.logged()), ([], ["server force quit"]))
         self.world.threads.work()
-        self.assertEqual(self.world.server.stats.requests[3].alive, 0)
+        self.assertEqual(self.world.server.requests[3].alive, 0)
 
 
 class MultiplexTests(SynchronousTestCase):
@@ -347,7 +354,7 @@ class MultiplexTests(SynchronousTestCase):
         self.world.settle()
         self.world.threads.work()
         self.assertEqual((self.ids(), codes(self.client.answers)), ([1, 2], [1, 0]))
-        self.assertEqual(self.world.server.stats.requests[3].alive, 0)
+        self.assertEqual(self.world.server.requests[3].alive, 0)
 
     def test_the_limit_is_over_all_connections_and_makes_them_wait(self) -> None:
         """In turn, and none is refused."""
@@ -409,7 +416,7 @@ class PressureTests(SynchronousTestCase):
         for number in range(2000):
             stream.write(encode_request(number, Opcode.PING, payload=bytes(900)))
         world.settle()
-        self.assertLess(world.server.stats.requests[1].total, 200)
+        self.assertLess(world.server.requests[1].total, 200)
         stream.resumeProducing()
         world.settle()
         self.assertEqual([answer.id for answer in client.answers], list(range(2000)))
@@ -421,12 +428,10 @@ class CountTests(SynchronousTestCase):
     def test_metrics(self) -> None:
         """Totals by request, failures by reason, durations by quantile; tags of the server, its configuration and those added later."""
         world = World("rsa2048", extra_metrics_tags=(("cluster", "one"),), duration_stats=HistogramOptions(rotate=4.0))
-        world.server.stats.set_extra_tags({"cluster": "one"})
+        world.server.add_tag("row", "b")
         ski = key("rsa2048").ski
         world.ask(encode_request(1, RSA_SIGN, ski, DIGEST), encode_request(2, RSA_SIGN, NO_KEY, DIGEST), encode_request(3, 0x77))
-        found = {
-            (sample.name, *(value for name, value in sample.tags if name in ("request", "reason"))): sample for sample in world.server.stats.samples()
-        }
+        found = {(sample.name, *(value for name, value in sample.tags if name in ("request", "reason"))): sample for sample in world.samples()}
         self.assertEqual(
             {name: sample.value for name, sample in found.items()},
             {
@@ -434,7 +439,6 @@ class CountTests(SynchronousTestCase):
                 ("server.task.alive",): 1,
                 ("server.request.total", "no_op"): 1,
                 ("server.request.alive", "no_op"): 0,
-                ("server.request.passed", "no_op"): 0,
                 ("server.request.failed", "no_op", "bad_op_code"): 1,
                 ("server.request.total", "rsa_sign"): 2,
                 ("server.request.alive", "rsa_sign"): 0,
@@ -442,10 +446,32 @@ class CountTests(SynchronousTestCase):
                 ("server.request.failed", "rsa_sign", "key_not_found"): 1,
             },
         )
-        self.assertEqual(found[("server.task.total",)].tags, (("server", "default"), ("cluster", "one")))
-        world.server.stats.add_tag("rack", "7")
-        self.assertIn(("rack", "7"), next(iter(world.server.stats.samples())).tags)
-        self.assertEqual(next(iter(world.server.stats.samples())).state, (("online", "y"),))
+        self.assertEqual(found[("server.task.total",)].tags, (("server", "default"), ("cluster", "one"), ("row", "b")))
+        world.server.add_tag("cluster", "two")
+        for sample in world.samples():
+            self.assertEqual(dict(sample.tags)["cluster"], "two")
+            self.assertEqual(sample.state, (("online", "y"),))
+        world.server.stats.online = False
+        self.assertEqual({sample.state for sample in world.samples()}, {(("online", "n"),)})
+
+    def test_counts_outlive_their_process(self) -> None:
+        """Where a worker is replaced, its successor counts on; what is alive begins anew."""
+        memory = Memory(1)
+        for total in (2, 4):
+            world = World(lasting=Lasting(memory.ledger_of(0)))
+            world.ask(encode_request(5, RSA_SIGN, NO_KEY, DIGEST), encode_request(6, 0x77))
+            found = {sample.name: sample.value for sample in world.samples()}
+            self.assertEqual(found["server.task.total"], total // 2)
+            self.assertEqual(sum(sample.value for sample in world.samples() if sample.name == "server.request.failed"), total)
+            memory.clear(0)
+
+    def test_added_tags_have_an_end(self) -> None:
+        """One that is there may be changed."""
+        world = World()
+        for number in range(64):
+            world.server.add_tag(f"t{number}", "x")
+        self.assertRaises(ConfigError, world.server.add_tag, "one-more", "x")
+        world.server.add_tag("t0", "y")
 
     def test_durations(self) -> None:
         """In nanoseconds, once a window is full."""
@@ -456,7 +482,7 @@ class CountTests(SynchronousTestCase):
         world.clock.advance(0.5)
         world.threads.work()
         world.clock.advance(4)
-        told = {dict(sample.tags)["quantile"]: sample.value for sample in world.server.stats.samples() if sample.name == "server.request.duration"}
+        told = {dict(sample.tags)["quantile"]: sample.value for sample in world.samples() if sample.name == "server.request.duration"}
         self.assertEqual(list(told), ["min", "max", "mean", "0.50", "0.80", "0.90", "0.95", "0.99"])
         for value in told.values():
             self.assertLessEqual(abs(value - 0.5e9), 0.01e9)

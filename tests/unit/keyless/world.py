@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -20,7 +20,10 @@ from g3.net.options import TCPListen
 from g3.proto.keyless import Response, Splitter, parse_response
 from g3.task import ClientInfo
 from g3.testing.streams import Recorder, memory_stream_pair, pump
-from g3.tree.node import NodeContext
+from g3.tree.node import Lasting, NodeContext
+
+if TYPE_CHECKING:
+    from g3.metrics.sample import Sample
 
 CLIENT, SERVER = ("192.0.2.1", 40000), ("198.51.100.1", 1300)
 
@@ -114,9 +117,9 @@ class Client(Recorder):
 
 
 class World:
-    """One server. C{options} are keys of its configuration; C{threads}: with manual signing threads."""
+    """One server. C{options} are keys of its configuration; C{threads}: with manual signing threads; C{lasting}: where it counts."""
 
-    def __init__(self, *kinds: str, threads: int = 0, **options: Any) -> None:
+    def __init__(self, *kinds: str, threads: int = 0, lasting: Lasting | None = None, **options: Any) -> None:
         self.clock = Clock()
         self.common = Common(self.clock, 0, Backend())
         for kind in kinds:
@@ -125,12 +128,13 @@ class World:
         if threads:
             self.threads = self.common.threads = ManualThreads(self.common.engine, threads)  # type: ignore[assignment]
         self.logs = ListLogs()
-        self.context = NodeContext(reactor=self.clock, logs=self.logs, common=self.common)
+        self.context = NodeContext(reactor=self.clock, logs=self.logs, common=self.common, lasting=lasting or Lasting())
         config = KeyServerConfig(name="default", listen=TCPListen(address=SERVER), **options)
         self.server = KeyServer(config, self.context)
         verifyObject(IServer, self.server)
         # Its socket is none of ours; all else is as C{start} leaves it.
-        self.server.stats.measure(config.duration_stats, self.clock.seconds)
+        for each in self.server.requests:
+            each.measure(config.duration_stats, self.clock.seconds)
 
     def connect(self, window: int = 65536) -> tuple[Any, Client]:
         """A client: its stream and what it records."""
@@ -140,6 +144,10 @@ class World:
         self.server.accept(ours, ClientInfo(CLIENT, SERVER, CLIENT))
         self.settle()
         return theirs, client
+
+    def samples(self) -> list[Sample]:
+        """What the server's metrics are."""
+        return [sample for source in (self.server.stats, *self.server.requests) for sample in source.samples()]
 
     def settle(self) -> None:
         pump(self.clock)
