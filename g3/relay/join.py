@@ -20,7 +20,7 @@ from g3.errors import (
     UpstreamReadFailed,
     UpstreamWriteFailed,
 )
-from g3.relay.pipe import SPLICE_AFTER, End, Pipe
+from g3.relay.pipe import SPLICE_AFTER, TURN, End, Pipe
 from g3.relay.splice import POOL
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class Relay:
         finished: Callable[[TaskError], object],
         on_half_close: Callable[[str], object] | None,
         splice_after: int | None,
+        turn: int,
         pool: PipePool,
     ) -> None:
         self.left, self.right = left, right
@@ -90,8 +91,8 @@ class Relay:
         self._watch: IdleWatch | None = None
         self.idle_ticks = self.idle_max = 0
         self.idle_seen = -1
-        self.up = Pipe(left, right, finished=self._ended, splice_after=splice_after, pool=pool)
-        self.down = Pipe(right, left, finished=self._ended, splice_after=splice_after, pool=pool)
+        self.up = Pipe(left, right, finished=self._ended, splice_after=splice_after, turn=turn, pool=pool)
+        self.down = Pipe(right, left, finished=self._ended, splice_after=splice_after, turn=turn, pool=pool)
 
     @property
     def activity(self) -> int:
@@ -206,6 +207,7 @@ def join(
     idle: IdleWatch | None = None,
     idle_max: int = 0,
     splice_after: int | None = SPLICE_AFTER,
+    turn: int = TURN,
     pool: PipePool = POOL,
 ) -> Relay:
     """Relay between two IStreams that nobody reads any more; both belong to the relay from now on and are closed when it ends.
@@ -215,8 +217,9 @@ def join(
         the streams. It may be called before C{join} returns.
     @param on_half_close: called with "left" or "right" when that side has ended its direction while the other goes on.
     @param idle: ends it with Idle after C{idle_max} checks in a row without a byte.
+    @param turn: bytes one direction moves before the other connections get their turn.
     """
-    relay = Relay(left, right, finished, on_half_close, splice_after, pool)
+    relay = Relay(left, right, finished, on_half_close, splice_after, turn, pool)
     relay.start()
     if idle is not None and idle_max > 0:
         relay.watch_idle(idle, idle_max)

@@ -35,7 +35,7 @@ _SMALL_ROW = 8
 #: Bytes asked for in one splice; a pipe holds what its slots hold.
 _MOST = 1 << 20
 #: Bytes moved before the other connections get their turn.
-_YIELD = 1 << 20
+TURN = 1 << 20
 #: Times in a row the kernel may say there is nothing to splice although the socket is readable.
 _PATIENCE = 8
 _FLAGS = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
@@ -75,6 +75,7 @@ class Pipe:
         "_pool",
         "_small",
         "_splice_at",
+        "_turn",
         "moved",
         "reason",
         "sink",
@@ -89,12 +90,16 @@ class Pipe:
         finished: Callable[[Pipe, End], object],
         limit: int | None = None,
         splice_after: int | None = SPLICE_AFTER,
+        turn: int = TURN,
         pool: PipePool = POOL,
     ) -> None:
-        """@param limit: bytes to move; None until the source ends. @param splice_after: bytes to copy first; None never splices."""
+        """@param limit: bytes to move; None until the source ends. @param splice_after: bytes to copy first; None never splices.
+        @param turn: bytes after which the other connections get their turn; copying, that is after each read.
+        """
         self.source, self.sink = source, sink
         self._finished: Callable[[Pipe, End], object] | None = finished
         self._left = -1 if limit is None else limit
+        self._turn = turn
         self._pool = pool
         can = splice_after is not None and type(source) is Stream and type(sink) is Stream
         #: C{moved} at which to splice; -1 never. A body known to be large is spliced from its first byte.
@@ -209,12 +214,12 @@ class Pipe:
         if self._in_pipe or self.sink.socket is None:  # resumed by somebody else; or about to hear that the sink is gone
             self.source.pauseProducing()
             return
-        turn = 0
-        while turn < _YIELD:
-            moved = self._fill()
+        turn = self._turn
+        while turn > 0:
+            moved = self._fill(min(turn, _MOST))
             if moved <= 0 or not self._drain() or self._done:
                 return
-            turn += moved
+            turn -= moved
             if moved < _SMALL:
                 self._small += 1
                 if self._small >= _SMALL_ROW:
@@ -224,10 +229,11 @@ class Pipe:
             if moved < 65536:
                 return
 
-    def _fill(self) -> int:
-        """Source to pipe. Bytes moved; 0 when there is nothing more to do now."""
+    def _fill(self, most: int) -> int:
+        """C{most} bytes from source to pipe. Bytes moved; 0 when there is nothing more to do now."""
         source = self.source
-        most = _MOST if self._left < 0 or self._left > _MOST else self._left
+        if 0 <= self._left < most:
+            most = self._left
         limiters = source.read_limits
         if limiters:
             now = source.reactor.seconds()

@@ -129,6 +129,7 @@ class Tunnel:
             on_half_close=self._half_closed,
             idle=server.idle,
             idle_max=config.task_idle_max_count,
+            turn=config.tcp_copy_yield_size,
         )
         if not self.ended:
             self.relay = relay

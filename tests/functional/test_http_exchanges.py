@@ -155,7 +155,7 @@ class EarlyAnswerTests(ExchangeCase):
 class RetryTests(ExchangeCase):
     """A kept connection that dies is replaced, once, and only while it has said nothing."""
 
-    def requests(self, *last_words: bytes, body: bytes = b"") -> tuple[int, list[bytes]]:
+    def requests(self, *last_words: bytes, method: str = "GET", body: bytes = b"") -> tuple[int, list[bytes]]:
         """The status of a second request, when each connection but the last answers one request and then ends with one of C{last_words} in
         place of a second answer; and all requests that arrived."""
         heads: list[bytes] = []
@@ -175,19 +175,43 @@ class RetryTests(ExchangeCase):
         client = self.client(self.port)
         self.assertEqual(client.ask(get(origin.port)).status, 200)
         lines = (f"Content-Length: {len(body)}",) if body else ()
-        return client.ask(get(origin.port, "/second", *lines, method="POST" if body else "GET") + body).status, heads[1:]
+        return client.ask(get(origin.port, "/second", *lines, method=method) + body).status, heads[1:]
 
     def setUp(self) -> None:
         super().setUp()
         self.port = self.proxy()
 
     def test_once_over_a_new_connection_with_its_body(self) -> None:
-        for body in (b"", b"hello"):
-            status, heads = self.requests(b"", body=body)
+        for method, body in (("GET", b""), ("PUT", b"hello")):
+            status, heads = self.requests(b"", method=method, body=body)
             self.assertEqual(status, 200)
             self.assertEqual(len(heads), 2)
             self.assertEqual(heads[0], heads[1])
             self.assertTrue(heads[1].endswith(b"\r\n\r\n" + body))
+
+    def test_not_where_twice_is_not_once(self) -> None:
+        """RFC 9110 section 9.2.2: POST, PATCH and methods we do not know."""
+        for method in ("POST", "PATCH", "SPEND"):
+            status, heads = self.requests(b"", method=method, body=b"hello")
+            self.assertEqual((status, len(heads)), (502, 1), method)
+
+    def test_a_connection_that_has_closed_carries_nothing(self) -> None:
+        """A POST in the moment after the origin has closed goes over a new connection."""
+        closed = threading.Event()
+
+        def script(connection: socket.socket, _number: int) -> None:
+            read_head(connection)
+            connection.sendall(OK)
+            connection.shutdown(socket.SHUT_RDWR)
+            closed.set()
+
+        origin = self.scripted(script)
+        client = self.client(self.port)
+        for number in range(1, 20):
+            self.assertEqual(client.ask(get(origin.port, "/", "Content-Length: 5", method="POST") + b"hello").status, 200)
+            self.assertEqual(origin.connections, number)
+            self.assertTrue(closed.wait(10))
+            closed.clear()
 
     def test_not_twice(self) -> None:
         status, heads = self.requests(b"", b"")
@@ -285,6 +309,22 @@ class BoundedTests(ExchangeCase):
         while data := client.sock.recv(MB):
             got += len(data)
         self.assertGreater(got, len(content))
+
+
+class OldOriginTests(ExchangeCase):
+    """HTTP/1.0 origins."""
+
+    def test_what_they_say_is_passed_on_as_http_1_1(self) -> None:
+        """Interim and final (RFC 9112 section 2.3: the version is that of the sender, which is us)."""
+
+        def script(connection: socket.socket, _number: int) -> None:
+            read_head(connection)
+            connection.sendall(b"HTTP/1.0 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        client = self.client(self.proxy())
+        client.send(get(self.scripted(script).port, "/", "Connection: close"))
+        got = client.everything()
+        self.assertEqual([line for line in got.split(b"\r\n") if b"HTTP/" in line], [b"HTTP/1.1 103 Early Hints", b"HTTP/1.1 200 OK"])
 
 
 class OldClientTests(ExchangeCase):

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from g3.proto.http1.headers import CHUNKED, LENGTH, NONE, HTTPError, find_end
 from g3.proto.http1.request import Request, parse_request
+from g3.proto.http1.uri import parse_target
 from tests.fuzz.http1_heads import heads
 from tests.fuzz.oracles import Refused, h11_request, httptools_messages
 
@@ -90,6 +91,7 @@ class Requests(SynchronousTestCase):
     def test_llhttp_reads_what_we_send_on_as_we_did(self, data: bytes) -> None:
         try:
             request = parse_request(data)
+            parse_target(request.method, request.target)
         except HTTPError:
             return
         if (request.content_length or 0) > 1000 or request.method == b"CONNECT":

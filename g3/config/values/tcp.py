@@ -58,7 +58,7 @@ class TCPConnectKeys:
     """How long to try to connect."""
 
     max_retry: int = key(Int(0, 1000), default=_CONNECT.max_retry, doc="More tries after the first, each to another address.")
-    each_timeout: float = key(Duration(), default=_CONNECT.each_timeout, doc="Of each try.", unit="seconds")
+    each_timeout: float = key(Duration(), default=_CONNECT.each_timeout, doc="Of each try; 0 is the default.", unit="seconds")
 
 
 class TCPConnectValue(Options[TCPConnect]):
@@ -66,6 +66,9 @@ class TCPConnectValue(Options[TCPConnect]):
 
     type_name = "TCP connect"
     keys, made = TCPConnectKeys, TCPConnect
+
+    def build(self, given: Any, node: Node, context: ParseContext) -> TCPConnect:
+        return TCPConnect(max_retry=given.max_retry, each_timeout=given.each_timeout or _CONNECT.each_timeout)
 
 
 @config_class

@@ -50,6 +50,8 @@ _KINDS = FieldKinds(
     400,
 )
 _METHODS: Final = frozenset({b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"PATCH", b"TRACE"})
+#: Methods that may be sent again when nobody knows whether they were heard (RFC 9110 section 9.2.2).
+_IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
 _MAX_METHOD: Final = 64
 _VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _NO_OPTIONS: Final[list[bytes]] = []
@@ -63,7 +65,8 @@ class Request:
     """One request head.
 
     C{forward_lines} are the raw field lines to send on (no CRLF): those that are for this hop only are gone, TE and Transfer-Encoding
-    stand, and so does Host, at C{host_index} (-1: none). No Connection line is among them: the sender adds its own.
+    stand, and so does Host, at C{host_index} (-1: none). No Connection line is among them: the sender adds its own. The values of
+    Content-Length and Transfer-Encoding are spelled in the one way that every recipient reads alike.
     C{content_length} is None when there was none or Transfer-Encoding rules; C{body} says how the body is framed.
     """
 
@@ -119,6 +122,11 @@ class Request:
     def user_agents(self) -> list[bytes]:
         """The values of User-Agent, usually one."""
         return field_values(self.forward_lines, b"user-agent")
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether it may be sent twice: no other request must be retried by a proxy."""
+        return self.method in _IDEMPOTENT
 
     def get(self, name: bytes) -> bytes | None:
         """The value of the first forwarded field called C{name} (lower case), or None."""
@@ -193,13 +201,14 @@ def parse_request(head: bytes, max_fields: int = MAX_FIELDS) -> Request:  # long
         elif kind == _LENGTH:
             number = parse_length(value, 400)
             if length is None:
-                keep(line)
+                keep(b"%b: %d" % (name, number))
             elif length != number:
                 raise HTTPError("two Content-Length fields")
             length = number
         elif kind == _CODING:
+            if codings is None:
+                keep(name + b": chunked")
             codings = [value] if codings is None else [*codings, value]
-            keep(line)
         else:
             _note(request, kind, value, line)
     request.host = host

@@ -40,6 +40,8 @@ from g3.servers.http.upstream import Key, UpstreamConnection
 from g3.task import ConnectNotes, Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from g3.proto.http1.request import Request
     from g3.proto.http1.response import Response
     from g3.servers.http.client import Client
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 PIPE_FROM = 262144
 #: Request body bytes taken before the upstream is there.
 READ_AHEAD = 65536
-#: Seconds for which a kept connection is used without asking the kernel about it first.
+#: Seconds for which a kept connection is used without asking the kernel about it first, by a request that can be sent again.
 SURE = 1.0
 #: Interim responses passed on for one request.
 INTERIM_MAX = 64
@@ -59,7 +61,7 @@ class Forward(Exchange):
     """One forwarded request.
 
     What was written upstream (head, and the body bytes that had come by then) is kept until the response begins: if a reused connection
-    dies before that, it goes once more, over a new one.
+    dies before that, it goes once more, over a new one, but for methods that must not be sent twice (RFC 9110 section 9.2.2).
     """
 
     __slots__ = (
@@ -176,7 +178,8 @@ class Forward(Exchange):
             self.tls = None  # the next proxy speaks it
         key = (escaper, task.upstream, None if self.tls is None else (self.tls, target.tls_name), task.path, task.user)
         kept = None if self._retried else self.client.take_kept(key, task.created)
-        if kept is not None and ((not self.wants_body and kept.idle_since + SURE > task.created) or kept.alive()):
+        sure = self.request.idempotent and not self.wants_body
+        if kept is not None and ((sure and kept.idle_since + SURE > task.created) or kept.alive()):
             self.reused = True
             capability.http_reuse(self.task)
             self._send(kept)
@@ -244,10 +247,13 @@ class Forward(Exchange):
         remaining = getattr(self._request_body, "left", 0)
         if remaining >= PIPE_FROM and self.upstream is not None:
             self._streamed = True
-            self._request_pipe = Pipe(self.client.stream, self.upstream.stream, limit=remaining, finished=self._request_piped)
+            self._request_pipe = self._pipe(self.client.stream, self.upstream.stream, remaining, self._request_piped)
             self._request_pipe.start()
         else:
             self.client.stream.resumeProducing()
+
+    def _pipe(self, source: Any, sink: Any, limit: int | None, finished: Callable[[Pipe, End], object]) -> Pipe:
+        return Pipe(source, sink, limit=limit, finished=finished, turn=self.client.server.config.tcp_copy_yield_size)
 
     def _request_piped(self, pipe: Pipe, end: End) -> None:
         """A lost sink is told to its own connection; the source's end was told to the pipe alone."""
@@ -333,6 +339,7 @@ class Forward(Exchange):
         if self._interims > INTERIM_MAX:
             raise ProtocolError("too many interim responses")
         if self.request.version >= 11:
+            response.status_line = b"HTTP/1.1" + response.status_line[8:]
             self.client.stream.write(response.serialize())
 
     def _final(self, response: Response, data: bytes) -> None:
@@ -391,7 +398,7 @@ class Forward(Exchange):
             return
         limit = None if response.body == UNTIL_CLOSE else getattr(self._response_body, "left", 0)
         if limit is None or limit >= PIPE_FROM:
-            self._response_pipe = Pipe(upstream.stream, client.stream, limit=limit, finished=self._response_piped)
+            self._response_pipe = self._pipe(upstream.stream, client.stream, limit, self._response_piped)
             self._response_pipe.start()
         elif client.stream.queued > HIGH_WATER:
             hold(upstream.stream, client.stream)
@@ -458,7 +465,8 @@ class Forward(Exchange):
     def _broken(self, error: TaskError) -> None:
         """No response will come on this connection: try once more if it was an old one that had said nothing."""
         upstream = self.upstream
-        if upstream is None or not self.reused or self._retried or self._streamed or self._partial or self._interims:
+        heard = self._streamed or self._partial or self._interims or (self._head and not self.request.idempotent)
+        if upstream is None or not self.reused or self._retried or heard:
             self.fail(error)
             return
         if self.marks is not None:

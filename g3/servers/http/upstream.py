@@ -42,7 +42,7 @@ class Served(Protocol):
 class UpstreamConnection:
     """Hands what arrives to the exchange it serves. While idle, anything that arrives, and its end, removes it from its C{keeper}."""
 
-    __slots__ = ("absolute_form", "exchange", "extra", "header_lines", "idle_since", "keeper", "key", "lost", "notes", "private", "stream")
+    __slots__ = ("absolute_form", "exchange", "header_lines", "idle_since", "keeper", "key", "lost", "notes", "private", "stream")
 
     def __init__(self, connection: Any, key: Key) -> None:
         self.stream = connection.stream
@@ -55,8 +55,6 @@ class UpstreamConnection:
         self.lost = False
         #: Carried somebody's credentials, or was told who the client is: never to serve another one.
         self.private = connection.private or bool(connection.header_lines) or key[3] is not None or key[4] is not None
-        #: Header lines about this connection for every response, made at the first.
-        self.extra: bytes | None = None
         self.idle_since = 0.0
         self.stream.start(self)
 

@@ -77,6 +77,23 @@ class _PipeTests(ReactorTestCase):
                     self.assertEqual(counters, (3_000_000, 3_000_000, 3_000_000, 0))
                     self.assertEqual(self.ends, [])
 
+    def test_a_turn_ends_after_so_many_bytes(self) -> None:
+        """C{turn} bounds what one event moves, however much more there is (tcp_copy_yield_size)."""
+        moved = []
+        for options in ({"turn": 100_000}, {}):
+            pipe, feeder, _ = self.make(splice_after=0, **options)
+            for stream in (pipe.source, pipe.sink):
+                stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+            feeder.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+            while True:
+                try:
+                    feeder.send(BLOCK)
+                except BlockingIOError:
+                    break
+            pipe.readable()
+            moved.append(pipe.moved)
+        self.assertTrue(0 < moved[0] <= 100_000 < moved[1], moved)
+
     def test_no_kernel_pipe_is_kept_when_nothing_is_in_flight(self) -> None:
         """After bulk went through, all pipes are free again."""
         _, feeder, getter = self.make(splice_after=0)

@@ -140,6 +140,7 @@ class ConnectTests(SynchronousTestCase):
         """With upstream's defaults."""
         self.assertEqual(parse(TCPConnectValue(), "{}"), TCPConnect(max_retry=2, each_timeout=30))
         self.assertEqual(parse(TCPConnectValue(), "{max_retry: 0, each_timeout: 500ms}"), TCPConnect(max_retry=0, each_timeout=0.5))
+        self.assertEqual(parse(TCPConnectValue(), "{each_timeout: 0}").each_timeout, 30, "no time at all would forbid every connection")
         self.assertEqual(refusal(TCPConnectValue(), "3"), "expected a map, not the number 3")
 
     def test_the_delay_between_attempts_is_brought_into_its_range(self) -> None:

@@ -155,15 +155,18 @@ class Framing(SynchronousTestCase):
     def test_a_length(self) -> None:
         request = parse(b"Content-Length:\t 005 ")
         self.assertEqual((request.body, request.content_length), (LENGTH, 5))
+        self.assertEqual(request.forward_lines, [HOST, b"Content-Length: 5"])
         self.assertEqual(parse(b"Content-Length: 0").body, NONE)
 
     def test_the_same_length_twice_is_sent_once(self) -> None:
         self.assertEqual(parse(b"Content-Length: 5", b"Content-Length: 5").forward_lines, [HOST, b"Content-Length: 5"])
 
     def test_chunked(self) -> None:
-        request = parse(b"Transfer-Encoding:  Chunked ")
-        self.assertEqual((request.body, request.chunked, request.keep_alive), (CHUNKED, True, True))
-        self.assertEqual(request.forward_lines, [HOST, b"Transfer-Encoding:  Chunked "])
+        """The name keeps its case, the value is sent on in one spelling: not every origin takes a tab or a capital for what they are."""
+        for spelled in (b"  Chunked ", b"\tchunked", b"chunked\t", b" CHUNKED"):
+            request = parse(b"TRANSFER-Encoding:" + spelled)
+            self.assertEqual((request.body, request.chunked, request.keep_alive), (CHUNKED, True, True))
+            self.assertEqual(request.forward_lines, [HOST, b"TRANSFER-Encoding: chunked"])
 
     def test_transfer_encoding_beats_length_and_ends_the_connection(self) -> None:
         """RFC 9112 section 6.1: the length is dropped, whichever comes first."""
