@@ -58,6 +58,13 @@ class BaseOptions(usage.Options):
 
     opt_v = opt_verbose
 
+    def opt_config_file(self, path: str) -> None:
+        """The same as --config."""
+        self["config"] = path
+
+    def opt_panic_quit(self) -> None:
+        """Accepted; an error of one task never ends the process here."""
+
     def opt_version(self) -> None:
         """Print the version and exit."""
         finish(f"{self.program} {g3.__version__}\n")

@@ -108,7 +108,7 @@ class Supervising(BaseDaemon):
             "main": main,
             "daemon": self.worker,
             "settings": {"group": self.settings.group, "verbosity": self.settings.verbosity},
-            "affinity": None if worker is None else worker.sched_affinity,
+            "affinity": {} if worker is None else worker.sched_affinity,
         }
 
     def _begin(self) -> None:

@@ -236,8 +236,8 @@ def _not_ours(options: Any, **_: Any) -> socket.socket:
 
 
 def pin(slot: int, affinity: Any) -> None:
-    """Run on the CPUs that the configuration says: those of a map by worker, or, without one, one CPU for each."""
-    if affinity is None:
+    """Run on the CPUs that the configuration says: those of a map by worker, one for each where it says True; else on any."""
+    if affinity is True:
         cpus = sorted(os.sched_getaffinity(0))
         wanted = {cpus[slot % len(cpus)]}
     else:

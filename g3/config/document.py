@@ -129,6 +129,14 @@ def _number(text: str) -> int | float:
     return float(text)
 
 
+def merged(nodes: list[Node]) -> Node:
+    """What is given in several places: maps are read as one map, else the last wins. There is one at least."""
+    if len(nodes) == 1 or any(node.kind != "map" for node in nodes):
+        return nodes[-1]
+    first = nodes[0]
+    return Node("map", [pair for node in nodes for pair in node.items], first.file, first.line, first.column)
+
+
 class _Refused(Exception):
     """Reading cannot go on; already reported."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The effective configuration as YAML: every key with the value it has, C{# default} where nobody gave it, secrets masked."""
+"""The effective configuration as YAML: every key with the value it has, C{# default} where that is the one it has by itself, secrets masked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from g3.config.document import resolve
 from g3.config.problems import printable
-from g3.config.schema import set_keys
+from g3.config.schema import key_index, set_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ _PEM_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 def dump(main: MainConfig) -> str:
     """The configuration as one YAML document that loads again, but for masked secrets. Nodes come in the order they are made; those that were in
     files of their own are inline."""
-    lines = [f"# effective configuration of {printable(str(main.path))}; what is marked as default was not given"]
+    lines = [f"# effective configuration of {printable(str(main.path))}; a value marked as default needs not be given"]
     for name, section in main.layout.sections.items():
         value = main.sections[name]
         if value is not None:
@@ -69,19 +69,33 @@ def _item(name: str, cls: type | None, value: Any, plain: Any, indent: str, *, i
         return [f"{indent}{name}:{note}", *body] if body else [f"{indent}{name}: {{}}{note}"]
     if cls is not None and isinstance(value, tuple) and value and all(isinstance(element, cls) for element in value):
         return [f"{indent}{name}:{note}", *(line for element in value for line in _element(list(_config(element, f"{indent}    ")), indent))]
-    return _plain(name, mask(plain(value), name), indent, note)
+    return _plain(name, mask(plain(value), name, cls), indent, note, cls)
 
 
 def _element(body: list[str], indent: str) -> list[str]:
     return [f"{indent}  - {body[0].lstrip()}", *body[1:]] if body else [f"{indent}  - {{}}"]
 
 
-def _plain(name: str, value: Any, indent: str, note: str) -> list[str]:
+def _plain(name: str, value: Any, indent: str, note: str, cls: type | None = None) -> list[str]:
+    """One C{name: value} of JSON types; C{cls} is the schema of the maps in it, if they have one."""
     if isinstance(value, dict) and value:
-        return [f"{indent}{_scalar(name)}:{note}", *(line for key, part in value.items() for line in _plain(str(key), part, f"{indent}  ", ""))]
+        lines = [f"{indent}{_scalar(name)}:{note}"]
+        for key, part in value.items():
+            known = _known(cls, str(key))
+            inner = None if known is None else known.value.schema_class()
+            lines += _plain(str(key), part, f"{indent}  ", "  # default" if known is not None and _is_default(known, part) else "", inner)
+        return lines
     if isinstance(value, list) and any(isinstance(element, (dict, list)) for element in value):
         return [f"{indent}{_scalar(name)}:{note}", *(f"{indent}  - {_flow(element)}" for element in value)]
     return [f"{indent}{_scalar(name)}: {_flow(value)}{note}"]
+
+
+def _known(cls: type | None, name: str) -> Key | None:
+    return None if cls is None else key_index(cls).get(name)
+
+
+def _is_default(known: Key, dumped: Any) -> bool:
+    return not known.required and known.default is not None and dumped == known.value.dump(known.default)
 
 
 def _flow(value: Any) -> str:
@@ -103,14 +117,20 @@ def _scalar(value: Any) -> str:
     return json.dumps(str(value))
 
 
-def mask(value: Any, name: str = "") -> Any:
-    """JSON types with secrets masked: under a key that means one, private keys in text, the password of a URL."""
+def mask(value: Any, name: str = "", cls: type | None = None) -> Any:
+    """JSON types with secrets masked: under a key that C{cls} calls one or that means one, private keys in text, the password of a URL."""
     if isinstance(value, dict):
-        return {key: mask(part, str(key)) for key, part in value.items()}
+        return {key: _mask_key(str(key), part, _known(cls, str(key))) for key, part in value.items()}
     if name.lower().replace("-", "_") in _SECRET_WORDS and value is not None and not isinstance(value, bool):
         return MASK
     if isinstance(value, (list, tuple)):
-        return [mask(part, name) for part in value]
+        return [mask(part, name, cls) for part in value]
     if isinstance(value, str):
         return MASK if _PEM_KEY.search(value) else _USER_INFO.sub(rf"\1:{MASK}@", value)
     return value
+
+
+def _mask_key(name: str, value: Any, known: Key | None) -> Any:
+    if known is None:
+        return mask(value, name)
+    return MASK if known.secret and value else mask(value, name, known.value.schema_class())

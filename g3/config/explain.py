@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from g3.config.jsonschema import types_of
 from g3.config.problems import did_you_mean, quote
-from g3.config.schema import Key, doc_of, key_index, keys_of, normalize
+from g3.config.schema import REQUIRED, Key, doc_of, key_index, keys_of, normalize
 from g3.config.upstream_types import canonical_type, not_available
+from g3.config.values.basic import Str
 from g3.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from g3.config.main import Components, Layout
     from g3.config.value import Value
+
+
+_NONE: Mapping[str, Key] = {}
 
 
 def explain(path: str, layout: Layout, components: Components) -> str:
@@ -32,7 +36,7 @@ def explain(path: str, layout: Layout, components: Components) -> str:
         section = layout.sections[head]
         return _value(head, section.value, section.doc, words[1:])
     if head in layout.kinds:
-        return _kind(head, words[1:], components)
+        return _kind(head, words[1:], layout, components)
     raise ConfigError(f"unknown section {quote(words[0])}{did_you_mean(words[0], layout.words())}")
 
 
@@ -40,7 +44,7 @@ def _section_doc(layout: Layout, word: str) -> str:
     return layout.sections[word].doc if word in layout.sections else f"A list of {word} nodes."
 
 
-def _kind(kind: str, rest: list[str], components: Components) -> str:
+def _kind(kind: str, rest: list[str], layout: Layout, components: Components) -> str:
     types = types_of(kind, components)
     if not rest:
         return _listing(f"{kind}: a list of nodes of these types, or a path to them:", [(word, _first(doc_of(cls))) for word, cls in types.items()])
@@ -49,15 +53,20 @@ def _kind(kind: str, rest: list[str], components: Components) -> str:
         if canonical_type(kind, word):
             raise ConfigError(not_available(kind, word))
         raise ConfigError(f"unknown {kind} type {quote(rest[0])}{did_you_mean(rest[0], types)}")
-    return _class(f"{kind}.{word}", types[word], rest[1:])
+    return _class(f"{kind}.{word}", types[word], rest[1:], {"type": _type_key(kind, layout)})
 
 
-def _class(path: str, cls: type, rest: list[str]) -> str:
-    """A map with a schema, or one of its keys."""
+def _type_key(kind: str, layout: Layout) -> Key:
+    """C{type}, which no schema has: it chooses the schema."""
+    return Key("type", Str(), layout.default_types.get(kind, REQUIRED), (), f"Which type of {kind} this is.", "", "", "", secret=False)
+
+
+def _class(path: str, cls: type, rest: list[str], extra: Mapping[str, Key] = _NONE) -> str:
+    """A map with a schema, or one of its keys; C{extra} are keys that the schema does not have."""
     if not rest:
-        rows = [(known.name, _first(known.doc)) for known in keys_of(cls) if not known.is_deprecated]
+        rows = [(known.name, _first(known.doc)) for known in (*extra.values(), *keys_of(cls)) if not known.is_deprecated]
         return _listing(f"{path}: {doc_of(cls) or 'a map'}\nKeys:", rows)
-    index = key_index(cls)
+    index = {**extra, **key_index(cls)}
     known = index.get(rest[0])
     if known is None:
         raise ConfigError(f"{path} has no key {quote(rest[0])}{did_you_mean(rest[0], index)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from g3.config.main import Section
 from g3.config.problems import did_you_mean, quote
@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     from g3.task import IPAddress, SocketAddress
 
 _I32 = 0x7FFF_FFFF
+D = TypeVar("D")
 _TARGETS = ("target", "target_udp", "target_unix")
-_DRIVERS = ("journal", "syslog", "fluentd")
+_DRIVERS = ("journal", "syslog", "fluentd", "stdout")
 
 _FLUENTD = Fluentd(tcp_keepalive=Keepalive(enable=True))
 
@@ -192,24 +193,41 @@ class FluentdValue(Options[Fluentd]):
         return getattr(value, key.name) or None
 
 
+class _Bare(Options[D]):
+    """An empty map, or null."""
+
+    def short(self, node: Node, context: ParseContext) -> D:
+        if node.is_null:
+            made: D = self.made()
+            return made
+        raise wrong_type(node, "an empty map")
+
+    def short_schemas(self) -> list[dict[str, Any]]:
+        return [{"type": "null"}]
+
+
 @config_class
 class JournalKeys:
     """Records go to systemd-journald. There are no keys."""
 
 
-class JournalValue(Options[Journal]):
-    """An empty map."""
+class JournalValue(_Bare[Journal]):
+    """The driver journal."""
 
     type_name = "journal driver"
     keys, made = JournalKeys, Journal
 
-    def short(self, node: Node, context: ParseContext) -> Journal:
-        if node.is_null:
-            return Journal()
-        raise wrong_type(node, "an empty map")
 
-    def short_schemas(self) -> list[dict[str, Any]]:
-        return [{"type": "null"}]
+@config_class
+class StdoutKeys:
+    """Records go to standard output. There are no keys."""
+
+
+class StdoutValue(_Bare[Stdout]):
+    """The driver stdout."""
+
+    type_name = "stdout driver"
+    keys, made = StdoutKeys, Stdout
 
 
 @config_class
@@ -219,6 +237,7 @@ class LoggerKeys:
     journal: Journal | None = key(JournalValue(), default=None, doc="Send records to journald.")
     syslog: Syslog | None = key(SyslogValue(), default=None, doc="Send records to a syslog daemon.")
     fluentd: Fluentd | None = key(FluentdValue(), default=None, doc="Send records to a fluentd server.")
+    stdout: Stdout | None = key(StdoutValue(), default=None, doc="Write records to standard output.")
     async_channel_size: int = key(Int(1, 1 << 24), default=4096, aliases=("channel_size",), doc="How many records may wait; more are dropped.")
     async_thread_number: int = key(Int(0, 1 << 16), default=1, aliases=("thread_number",), doc="Accepted; there are no logging threads.")
     io_error_sampling_offset: int = key(Int(0, 16), default=10, doc="Of write errors, each 2 to the power of this is reported.")

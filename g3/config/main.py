@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from g3.config.document import Node, read_file
+from g3.config.document import Node, merged, read_file
 from g3.config.node import KINDS, Entry, NodeConfig, Position
 from g3.config.problems import Place, Problems, did_you_mean, quote
-from g3.config.runtime import ControllerConfig, RuntimeConfig, WorkerConfig
+from g3.config.runtime import ControllerConfig, ControllerValue, RuntimeConfig, WorkerConfig
 from g3.config.schema import Nested, normalize, parse_map
 from g3.config.topology import find_missing, sort_entries
 from g3.config.upstream_types import DEFAULT_TYPES, canonical_type, not_available, upstream_words
@@ -94,7 +94,7 @@ def _process_sections() -> dict[str, Section]:
     return {
         "runtime": Section(Nested(RuntimeConfig, empty_ok=True), RuntimeConfig(), "The process."),
         "worker": Section(Nested(WorkerConfig), None, "Event loops for connections."),
-        "controller": Section(Nested(ControllerConfig, empty_ok=True), ControllerConfig(), "The control socket."),
+        "controller": Section(ControllerValue(), ControllerConfig(), "The control socket."),
     }
 
 
@@ -225,7 +225,10 @@ class _Loader:
             self.problems.error(document, f"a main configuration must be a map, not {document.describe()}")
             return
         for key_node, value_node in document.items:
-            word = normalize(key_node.value) if key_node.is_string else ""
+            if not key_node.is_string:
+                self.problems.error(key_node, f"a key must be a string, not {key_node.describe()}")
+                continue
+            word = normalize(key_node.value)
             word = self.layout.aliases.get(word, word)
             if word in self.layout.sections:
                 self.sections.setdefault(word, []).append(value_node)
@@ -242,7 +245,7 @@ class _Loader:
                 self.problems.error(Place(str(self.path)), f"required key {quote(name)} is missing in the main configuration")
             return section.default
         context = self.context(self.path)
-        _, value = section.value.attempt(_merged(given), context)
+        _, value = section.value.attempt(merged(given), context)
         self.files |= context.files
         return value
 
@@ -394,14 +397,6 @@ def _field(node: Node, name: str) -> Node | None:
         if key_node.is_string and normalize(key_node.value) == name:
             result = value_node
     return result
-
-
-def _merged(nodes: list[Node]) -> Node:
-    """A section that is given in several documents: maps are read as one map, else the last wins."""
-    if len(nodes) == 1 or any(node.kind != "map" for node in nodes):
-        return nodes[-1]
-    first = nodes[0]
-    return Node("map", [pair for node in nodes for pair in node.items], first.file, first.line, first.column)
 
 
 def entries(main: MainConfig) -> Iterator[Entry]:

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from g3.config.document import merged
 from g3.config.problems import quote
 from g3.config.schema import Nested, Places, config_class, key
 from g3.config.value import Value, ValueProblem, wrong_type
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from g3.config.document import Node
     from g3.config.value import ParseContext
 
-#: CPU ids of each worker; empty where affinity is not wanted, None for "each worker its own CPU".
-Affinity: TypeAlias = "FrozenMap[int, tuple[int, ...]] | None"
+#: CPU ids of each worker; empty where affinity is not wanted, True for "each worker its own CPU".
+Affinity: TypeAlias = "FrozenMap[int, tuple[int, ...]] | Literal[True]"
 
 _CPU_LIMIT = 4096
 _CPUS = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4}))?\Z")
@@ -84,13 +85,13 @@ class SchedAffinity(Value[Affinity]):
                 if listed is None:
                     raise ValueProblem(node, f"environment variable {name} is {quote(text)}, not CPU ids")
                 found[int(variable[1])] = listed
-        return FrozenMap(sorted(found.items())) if found else None
+        return FrozenMap(sorted(found.items())) if found else True
 
     def json_schema(self) -> dict[str, Any]:
         return {"type": ["boolean", "object"]}
 
     def dump(self, value: Affinity) -> Any:
-        if value is None:
+        if value is True:
             return True
         return {str(worker): ",".join(map(str, cpus)) for worker, cpus in value.items()} if value else False
 
@@ -128,3 +129,17 @@ class ControllerConfig:
     """The ways to control the daemon."""
 
     local: LocalControllerConfig = key(Nested(LocalControllerConfig, empty_ok=True), default=LocalControllerConfig(), doc="The unix socket.")
+
+
+class ControllerValue(Nested[ControllerConfig]):
+    """A map, or a list of maps that are read as one."""
+
+    def __init__(self) -> None:
+        super().__init__(ControllerConfig, empty_ok=True)
+
+    def parse(self, node: Node, context: ParseContext) -> ControllerConfig:
+        return super().parse(merged(node.elements) if node.elements else node, context)
+
+    def json_schema(self) -> dict[str, Any]:
+        one = super().json_schema()
+        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}

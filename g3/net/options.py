@@ -119,7 +119,7 @@ class UDPMisc:
 class TCPListen:
     """Where to accept connections. An address C{::} without C{ipv6_only} takes IPv4 clients too.
 
-    C{instance} already has C{scale} in it: the larger one of both.
+    C{instance} is the larger one of what the keys C{instance} and C{scale} say.
     """
 
     address: SocketAddress = ("::", 0)
@@ -130,7 +130,6 @@ class TCPListen:
     netfilter_mark: int | None = None
     ipv6_only: bool | None = None
     instance: int = 1
-    scale: int = 0
     follow_cpu_affinity: bool = False
     #: Take connections to any address that the system routes to this socket (IP_TRANSPARENT); some server types set it.
     transparent: bool = False
@@ -146,7 +145,6 @@ class UDPListen:
     socket_buffer: SocketBuffer = field(default_factory=SocketBuffer)
     socket_misc_opts: UDPMisc = field(default_factory=UDPMisc)
     instance: int = 1
-    scale: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

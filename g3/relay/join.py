@@ -216,11 +216,11 @@ def join(
         UpstreamReadFailed, UpstreamWriteFailed, Idle, or what L{Relay.stop} was given. Bytes are in the C{bytes_in} and C{bytes_out} of
         the streams. It may be called before C{join} returns.
     @param on_half_close: called with "left" or "right" when that side has ended its direction while the other goes on.
-    @param idle: ends it with Idle after C{idle_max} checks in a row without a byte.
+    @param idle: ends it with Idle after C{idle_max} checks in a row without a byte, but never before the first.
     @param turn: bytes one direction moves before the other connections get their turn.
     """
     relay = Relay(left, right, finished, on_half_close, splice_after, turn, pool)
     relay.start()
-    if idle is not None and idle_max > 0:
+    if idle is not None:
         relay.watch_idle(idle, idle_max)
     return relay

@@ -82,7 +82,7 @@ class TaskServerConfig(StreamServerConfig):
         Duration(), default=60.0, unit="seconds", doc="How often to see whether a task still moves bytes; 2 s to 30 min, in whole seconds."
     )
     task_idle_check_duration: float | None = key(Duration(), default=None, deprecated_for="task_idle_check_interval")
-    task_idle_max_count: int = key(Int(1, 1 << 30), default=5, doc="Idle checks in a row after which a task ends.")
+    task_idle_max_count: int = key(Int(0, 1 << 30), default=5, doc="Idle checks in a row after which a task ends; the first one, if 0.")
     flush_task_log_on_created: bool = key(Bool(), default=False, doc="Log a task when it is made, too.")
     flush_task_log_on_connected: bool = key(Bool(), default=False, doc="Log a task when its upstream is there, too.")
     task_log_flush_interval: float | None = key(Duration(), default=None, unit="seconds", doc="Log running tasks this often, too.")

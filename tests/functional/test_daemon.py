@@ -13,6 +13,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -155,7 +156,7 @@ class AnswerTests(FunctionalTestCase):
     def test_a_good_configuration_is_told_dumped_and_drawn(self) -> None:
         """-t, --dump-config and -g exit with 0."""
         path = self.write("g3proxy.yaml", CONFIG.format(delay=1, port=1))
-        for done in self.run_both("-c", str(path), "-t"):
+        for done in self.run_both("--config-file", str(path), "-t", "--panic-quit"):
             self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "format ok\n", ""))
         for done in self.run_both("-c", str(path), "--dump-config"):
             self.assertEqual(done.returncode, 0, done.stderr)
@@ -164,6 +165,26 @@ class AnswerTests(FunctionalTestCase):
             for done in self.run_both("-c", str(path), *words):
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertEqual(done.stdout.split()[0], start)
+
+    def test_an_answer_takes_no_reactor_and_leaves_nothing_behind(self) -> None:
+        """Neither is a reactor imported, nor is there a log or a pid file afterwards."""
+        path = self.write("conf/g3proxy.yaml", CONFIG.format(delay=1, port=1))
+        empty = self.directory / "empty"
+        empty.mkdir()
+        for words in (("--json-schema",), ("-c", str(path), "--dump-config")):
+            done = subprocess.run(
+                [sys.executable, "-X", "importtime", str(BIN / "twistd"), "g3proxy", *words],
+                cwd=empty,
+                env={**os.environ, **environment()},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            self.assertEqual(done.returncode, 0, done.stderr)
+            imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+            self.assertIn("g3.apps.proxy", imported)
+            self.assertEqual({name for name in imported if name.endswith("reactor")}, set(), words)
+            self.assertEqual(list(empty.iterdir()), [])
 
     def test_a_bad_configuration_is_told_whole(self) -> None:
         """Every mistake with its place, status 1, no traceback, nothing on standard output."""

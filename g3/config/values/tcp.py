@@ -241,7 +241,6 @@ class TCPListenValue(Options[TCPListen]):
             netfilter_mark=given.netfilter_mark,
             ipv6_only=given.ipv6_only,
             instance=max(given.instance, given.scale, 1),
-            scale=given.scale,
             follow_cpu_affinity=given.follow_cpu_affinity,
         )
 

@@ -61,7 +61,6 @@ class UDPListenValue(Options[UDPListen]):
             socket_buffer=given.socket_buffer,
             socket_misc_opts=given.socket_misc_opts,
             instance=max(given.instance, given.scale, 1),
-            scale=given.scale,
         )
 
     def key_value(self, value: UDPListen, key: Key) -> Any:

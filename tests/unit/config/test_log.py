@@ -73,6 +73,11 @@ class LogTest(SynchronousTestCase):
         assert isinstance(made.default.driver, Fluentd)
         self.assertEqual(made.default.driver.address, ("127.0.0.2", 24225))
 
+    def test_stdout_may_have_a_queue_too(self) -> None:
+        """As a key, like the other drivers."""
+        for text in ("{default: {stdout: , async_channel_size: 9}}", "{default: {stdout: {}, channel_size: 9}}"):
+            self.assertEqual(self.good(text).default, LoggerOptions(Stdout(), channel_size=9))
+
     def test_a_syslog_map_has_the_facility_daemon(self) -> None:
         """Also an empty one; the word alone has user."""
         for text in ("{default: {syslog: {}}}", "{default: {syslog: }}", "{syslog: }"):

@@ -67,6 +67,14 @@ class FileTests(SynchronousTestCase):
         self.assertEqual(config.worker, WorkerConfig(thread_number_total=4, thread_number_per_runtime=2))
         self.assertEqual(config.controller.local, LocalControllerConfig(recv_timeout=3))
 
+    def test_the_controller_may_be_a_list_as_documented_upstream(self) -> None:
+        """Maps that are read as one."""
+        config, problems = load_files(self.mktemp(), {"main.yaml": "controller: [{local: {recv_timeout: 3}}]"})
+        assert config is not None
+        self.assertEqual((config.controller.local, told(problems)), (LocalControllerConfig(recv_timeout=3), []))
+        _, problems = load_files(self.mktemp(), {"main.yaml": "controller: [5]"})
+        self.assertEqual(told(problems), ["1:14: expected a map, not the number 5"])
+
     def test_keys_of_the_main_map_in_any_spelling(self) -> None:
         """C{user} is C{user_group}; an unknown key is an error."""
         _, problems = load_files(self.mktemp(), {"main.yaml": "Escaper: []\nUser: []\nuser-group: []\nescapers: []\n5: x\n"})
@@ -74,7 +82,7 @@ class FileTests(SynchronousTestCase):
             told(problems),
             [
                 '4:1: unknown key "escapers" in the main configuration; did you mean "escaper"?',
-                '5:1: unknown key "5" in the main configuration',
+                '5:1: a key must be a string, not the number 5',
             ],
         )
 

@@ -30,9 +30,9 @@ class AffinityTests(SynchronousTestCase):
         self.assertIn("worker number", refusal(SchedAffinity(), "{a: 1}"))
 
     def test_true_takes_the_environment_or_one_cpu_each(self) -> None:
-        """None stands for one CPU each; false for no affinity."""
+        """True stands for one CPU each; false for no affinity."""
         self.assertEqual(parse(SchedAffinity(), "true", env={"WORKER_1_CPU_LIST": "2-3", "OTHER": "x"}), {1: (2, 3)})
-        self.assertIdentical(parse(SchedAffinity(), "true"), None)
+        self.assertIs(parse(SchedAffinity(), "true"), True)
         self.assertEqual(parse(SchedAffinity(), "false"), {})
         self.assertIn("bool", refusal(SchedAffinity(), "maybe"))
 

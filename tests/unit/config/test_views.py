@@ -170,6 +170,11 @@ class ExplainTests(ViewCase):
         self.assertIn("task_wait_delay", self.explain("runtime"))
         self.assertIn("default: 30", self.explain("controller.local.recv_timeout"))
 
+    def test_the_type_of_a_node_is_a_key_too(self) -> None:
+        """Required, but where upstream needs none."""
+        self.assertRegex(self.explain("server.web_proxy"), "\n  type +Which type of server this is\\.\n")
+        self.assertIn("default: none, the key is required", self.explain("server.web_proxy.type"))
+
     def test_types_and_sections_are_listed(self) -> None:
         """With their first sentence."""
         self.assertIn("go_out  Goes out.", self.explain("escaper"))
@@ -184,6 +189,7 @@ class ExplainTests(ViewCase):
             "server.web_prox": 'unknown server type "web_prox"; did you mean "web_proxy"?',
             "server.web_proxy.idel": 'server.web_proxy has no key "idel"; did you mean "idle"?',
             "server.web_proxy.listen.adress": 'server.web_proxy.listen has no key "adress"; did you mean "address"?',
+            "server.web_proxy.typ": 'server.web_proxy has no key "typ"; did you mean "type"?',
             "server.web_proxy.idle.x": 'server.web_proxy.idle is a duration, it has no key "x"',
             "server.socksproxy": 'server type "socks_proxy" is a known upstream type that is not available yet',
         }.items():

@@ -304,6 +304,12 @@ class IdleTests(SynchronousTestCase):
         pump(self.clock)
         return relay, client, upstream
 
+    def test_no_checks_at_all_means_the_first(self) -> None:
+        """Not never."""
+        self.join(0)
+        self.minutes(3)
+        self.assertEqual(self.ends, ["Idle"])
+
     def minutes(self, n: int) -> None:
         for _ in range(n * 60):
             self.clock.advance(1)
