@@ -158,7 +158,7 @@ class Worker(words.Link):
         cls = namedAny(brief["daemon"])  # type: ignore[no-untyped-call]
         settings = Settings(Path("/"), **brief["settings"])
         self._lowest = LogLevel.debug if settings.verbosity else LogLevel.info
-        seat = Seat(self.slot, self._listeners, self._memory.live_of(self.slot), Lasting(self._memory.ledger_of(self.slot)))
+        seat = Seat(self.slot, self._listeners, self._memory.live_of(self.slot), Lasting(self._memory.desk_of(self.slot)))
         daemon: BaseDaemon = cls(self.reactor, settings, _Installed(cls.program), brief["main"], seat)
         daemon.build()
         self._commands = daemon.commands(daemon)

@@ -11,7 +11,7 @@ import mmap
 import os
 from typing import Final
 
-from g3.workers import ledger
+from g3.workers import ledger, limits
 
 #: Workers at most.
 MAX_SLOTS: Final = 1024
@@ -34,6 +34,23 @@ class Live(ctypes.Structure):
     live: int
 
 
+class Desk:
+    """What of a worker's objects is in shared memory (ILedger): its statistics, which outlive it, and limits, which hold for all workers."""
+
+    def __init__(self, counts: ledger.Ledger, table: limits.LimitTable) -> None:
+        self._counts = counts
+        self._table = table
+
+    def share(self, key: ledger.Key, plain: object) -> object:
+        """What is to be used in place of C{plain}."""
+        return self._table.share(key, self._counts.share(key, plain))
+
+    def forget(self, key: ledger.Key, shared: object) -> None:
+        """It is used no more."""
+        self._counts.forget(key, shared)
+        self._table.forget(key)
+
+
 class Memory:
     """The cells of C{slots} workers.
 
@@ -44,7 +61,8 @@ class Memory:
         self.slots = slots
         dense = -(-3 * slots * _CELL // _ROW) * _ROW
         self._ledgers = -(-(dense + slots * _ROW) // mmap.PAGESIZE) * mmap.PAGESIZE
-        size = self._ledgers + slots * ledger.SIZE
+        self._limits = self._ledgers + slots * ledger.SIZE
+        size = self._limits + limits.size(slots)
         if descriptor is None:
             descriptor = os.memfd_create("g3", os.MFD_CLOEXEC)
             os.ftruncate(descriptor, size)
@@ -65,8 +83,16 @@ class Memory:
         """The statistics of one slot as they are now; its worker makes one for itself and writes in it."""
         return ledger.Ledger(self._map, self._ledgers + slot * ledger.SIZE)
 
+    def desk_of(self, slot: int) -> Desk:
+        """The writer's side of both."""
+        return Desk(self.ledger_of(slot), self._limits_of(slot))
+
+    def _limits_of(self, slot: int) -> limits.LimitTable:
+        return limits.LimitTable(self._map, self.descriptor, self._limits, self.slots, slot)
+
     def clear(self, slot: int) -> None:
         """Nobody is in that slot: what was true of a worker only while it lived is gone."""
         self.live[slot] = self.serving[slot] = 0
         self.rows[slot].busy = 0
         self.ledger_of(slot).end()
+        self._limits_of(slot).clear()

@@ -493,6 +493,79 @@ class WholeTests(WorkerCase):
         return found
 
 
+class LimitTests(WorkerCase):
+    """A limit is that of the whole daemon."""
+
+    number = 3
+
+    def limited(self, alive: int = 10, speed: str = "1M") -> str:
+        """With a server that has limits, on the port."""
+        other = super().config(port=free_port())
+        limits = f"alive: {alive}, rate: {{replenish_interval: 1h, max_burst: 30}}, speed: {speed}"
+        return other + f"  - {{name: limited, type: metered, listen: '127.0.0.1:{self.port}', {limits}}}\n"
+
+    def ask(self, what: bytes, number: int, keep: list[socket.socket]) -> int:
+        """How many of so many clients were told that they may."""
+        may = 0
+        for _ in range(number):
+            client = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+            self.addCleanup(client.close)
+            keep.append(client)
+            client.sendall(what)
+            may += client.recv(1) == b"1"
+        return may
+
+    def test_alive_rate_and_speed_hold_over_all_workers(self) -> None:
+        """As many alive as one worker less might add; exactly the rate; no more bytes than the bucket has. Also when a worker is killed, whose
+        own are given back, and after a reload."""
+        daemon = self.daemon(self.limited(), packages=[PACKAGES / "metered"])
+        self.assertEqual(daemon.ctl("version").returncode, 0)
+        clients: list[socket.socket] = []
+        self.assertEqual(self.ask(b"r", 20, clients), 20)
+        alive = self.ask(b"a", 40, clients)
+        self.assertTrue(10 <= alive <= 12, alive)
+        victim = workers(daemon)[1]
+        os.kill(victim, signal.SIGKILL)
+        wait_for(lambda: len(workers(daemon)) == 3 and victim not in workers(daemon), "replaced")
+        self.waits_for(daemon, ") serves")
+        self.assertEqual(self.ask(b"r", 20, clients), 10)
+        lost = sum(self.ended(client) for client in clients[20:60])
+        self.assertGreater(lost, 0)
+        given_back = self.ask(b"a", 40, clients)
+        self.assertLess(given_back, 10)
+        self.rewrite(self.limited(alive=20, speed="2M"))
+        self.assertEqual(daemon.ctl("reload").returncode, 0)
+        self.assertTrue(10 <= self.ask(b"a", 40, clients) <= 12)
+        for client in clients:
+            client.close()
+        wait_for(lambda: self.ask(b"a", 1, clients), "those who left are given back")
+        self.assertTrue(3 <= self.received(4.0, 12) / 2_000_000 <= 6)
+
+    def ended(self, client: socket.socket) -> bool:
+        """Whether the connection is gone."""
+        client.setblocking(False)
+        try:
+            return client.recv(1) == b""
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            return True
+
+    def received(self, seconds: float, clients: int) -> int:
+        """Bytes that so many clients get in that time, from the first."""
+        total = 0
+        with contextlib.ExitStack() as stack, selectors.DefaultSelector() as waiting:
+            for _ in range(clients):
+                client = stack.enter_context(socket.create_connection(("127.0.0.1", self.port), timeout=20))
+                client.sendall(b"s")
+                waiting.register(client, selectors.EVENT_READ)
+            end = time.monotonic() + seconds
+            while (left := end - time.monotonic()) > 0:
+                for key, _ in waiting.select(left):
+                    total += len(key.fileobj.recv(1 << 20))  # type: ignore[union-attr]
+        return total
+
+
 class UserTests(WorkerCase):
     """Started by root to run as somebody else."""
 
