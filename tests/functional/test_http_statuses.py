@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
+import struct
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.functional.peers import start_dnsmasq
@@ -28,6 +32,7 @@ escaper:
     type: direct_fixed
     resolver: dns
     no_ipv6: true
+    resolve_redirection: {elsewhere.test: ["2001:db8::1"]}
     egress_network_filter: {default: allow, allow: 127.0.0.1}
   - {<<: *direct, name: hasty, tcp_connect: {max_retry: 0, each_timeout: 1s}}
   - {<<: *direct, name: nameless, resolver: none}
@@ -106,8 +111,38 @@ class StatusTests(StageTestCase):
         self.both("direct", "nx.test", 80, 530)
         self.both("direct", "unknown.test", 80, 530)
         self.both("nameless", "here.test", 80, 530)
+        self.both("direct", "elsewhere.test", 80, 502)  # all it leads to is of a family that is not used
         self.both("direct", "[2001:db8::1]", 80, 403)
         self.both("direct", "127.0.0.2", 80, 403)
+
+    def test_a_reset_while_connecting(self) -> None:
+        """Between the last packet of the handshake and our look at it: the daemon is stopped for so long."""
+        listener = self.namespace.socket()
+        self.addCleanup(listener.close)
+        listener.bind(("127.0.0.1", 9001))
+        listener.listen(0)
+        listener.settimeout(20)
+        filler = self.namespace.connect(("127.0.0.1", 9001))
+        self.addCleanup(filler.close)
+        for request in (b"GET http://127.0.0.1:9001/ HTTP/1.1\r\nHost: x\r\n\r\n", b"CONNECT 127.0.0.1:9001 HTTP/1.1\r\nHost: x\r\n\r\n"):
+            with RawClient(0, sock=self.namespace.connect(("127.0.0.1", self.ports["direct"]), 20)) as client:
+                client.send(request)
+                self.daemon.wait_until(lambda: self.connecting_to(9001), "its connect is under way")
+                os.kill(self.daemon.pid, signal.SIGSTOP)
+                try:
+                    listener.accept()[0].close()  # makes room for the one that knocks
+                    reset, _ = listener.accept()
+                    reset.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    reset.close()
+                    filler = self.namespace.connect(("127.0.0.1", 9001))
+                    self.addCleanup(filler.close)
+                finally:
+                    os.kill(self.daemon.pid, signal.SIGCONT)
+                self.assertEqual(client.answer().status, 521)
+
+    def connecting_to(self, port: int) -> bool:
+        """Whether a handshake with 127.0.0.1 is half done."""
+        return f" 0100007F:{port:04X} 02 " in Path(f"/proc/{self.namespace.pid}/net/tcp").read_text()
 
     def test_time(self) -> None:
         """The rule's time is a 504, the operating system's a 522."""
