@@ -46,7 +46,8 @@ class DirectFixedTests(StageTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.keep(start_dnsmasq(self.namespace, self.directory, **{"bad.test": "127.0.0.2", "mapped.test": "::ffff:127.0.0.2", "a.new.test": "127.0.0.1"}))
+        names = {"bad.test": "127.0.0.2", "mapped.test": "::ffff:127.0.0.2", "a.new.test": "127.0.0.1"}
+        self.keep(start_dnsmasq(self.namespace, self.directory, **names))
         self.ports = {"direct": 8000, "narrow": 8001}
         config = CONFIG + "".join(SERVER.format(name=name, port=port) for name, port in self.ports.items())
         self.daemon = self.start_daemon(config, ports=list(self.ports.values()), namespace=self.namespace)
