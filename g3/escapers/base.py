@@ -164,7 +164,7 @@ class Dial:
     C{connect}, C{misc} and C{keepalive} are the options that hold for this task.
     """
 
-    __slots__ = ("connect", "escaper", "keepalive", "misc", "port", "task")
+    __slots__ = ("began", "connect", "escaper", "keepalive", "misc", "port", "task")
 
     def __init__(self, escaper: Escaper, task: Task, port: int, connect: TCPConnect, misc: TCPMisc | None, keepalive: Keepalive | None) -> None:
         self.escaper = escaper
@@ -173,6 +173,7 @@ class Dial:
         self.connect = connect
         self.misc = misc
         self.keepalive = keepalive
+        self.began = escaper.clock()
 
     def permit(self, ip: IPAddress) -> None:
         """@raise ForbiddenRemoteAddress: or ForbiddenAddressFamily: no connection to C{ip}."""
@@ -186,32 +187,33 @@ class Dial:
 
         @raise ConnectError: nothing is left open.
         """
-        escaper, notes = self.escaper, self.task.connect
-        began = escaper.clock()
+        self.began = self.escaper.clock()
         try:
             return self._made(await self._attempt(host))
         finally:
-            notes.spend = escaper.clock() - began
+            self._note_spend()
 
     async def to_name(self, first: Any, second: Any, strategy: ResolveStrategy, eyeballs: HappyEyeballs) -> Stream:
         """A stream to the first address of a name that answers.
 
         @raise ConnectError: nothing is left open.
         """
-        escaper, notes = self.escaper, self.task.connect
-        began = escaper.clock()
+        self.began = self.escaper.clock()
         pick = pick_random if strategy.pick is Pick.RANDOM else pick_first
         if isinstance(second, ResolveError) and not isinstance(first, ResolveError):
             second = None
         try:
-            reactor = escaper.context.reactor
+            reactor = self.escaper.context.reactor
             tries = self.connect.max_tries
             made = await happy_connect(reactor, first, second, self._attempt, eyeballs, max_tries=tries, pick=pick, discard=_discard)
             return self._made(made)
         except ResolveError as error:
             raise ResolveFailed(error) from error
         finally:
-            notes.spend = escaper.clock() - began
+            self._note_spend()
+
+    def _note_spend(self) -> None:
+        self.task.connect.spend = self.escaper.clock() - self.began
 
     async def _attempt(self, host: str) -> tuple[socket.socket, str, Binding]:
         """One connect to one address, counted and noted."""
@@ -251,6 +253,7 @@ class Dial:
         notes = self.task.connect
         notes.peer = (host, self.port)
         notes.bind_ip = parse_ip(binding.ip) if binding.ip else None
+        self._note_spend()
         if self.escaper.logger is not None:
             log_tcp_connect(self.escaper.logger, self.task, error)
 

@@ -145,7 +145,10 @@ class TaskLogTests(ObservabilityCase):
             self.assertEqual(self.get(client, free_port()), 521)
             record = self.events(2)[-1]
         self.assertEqual((record["reason"], record["rsp_status"]), ("UpstreamNotConnected", "521"))
-        self.assertTrue(any('log_type="Escape"' in line and "ConnectFailed" in line for line in self.syslog.lines))
+        escaped = next(fields(line) for line in self.syslog.lines if 'log_type="Escape"' in line)
+        self.assertEqual((escaped["escape_type"], escaped["reason"], escaped["tcp_connect_tries"]), ("TcpConnect", "ConnectFailed", "1"))
+        self.assertRegex(escaped["tcp_connect_spend"], r"^[0-9]+\.[0-9]{3}(µs|ms|s)$")
+        self.assertEqual(escaped["task_id"], record["task_id"])
 
     def finished(self, count: int) -> list[dict[str, str]]:
         """The records of tasks that ended, once there are so many."""

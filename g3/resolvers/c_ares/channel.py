@@ -88,12 +88,19 @@ class AresChannel:
     def _ask(self, answer: Answer, ask: Callable[[Callable[[Any, int | None], None]], None]) -> None:
         self.asked += 1
         self.pending += 1
+        told = False
 
         def done(result: Any, error: int | None) -> None:
-            self._answers.append((answer, result, error))
+            nonlocal told
+            if not told:
+                told = True
+                self._answers.append((answer, result, error))
 
         try:
             ask(done)
+        except pycares.AresError as error:
+            # What fails while it is sent (a name server that refuses, say) is told both ways.
+            done(None, error.args[0])
         except (RuntimeError, ValueError, UnicodeError):
             done(None, pycares.errno.ARES_EBADNAME)
         self._hand_out()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pycares
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -200,6 +200,13 @@ class SilenceTest(Case):
         """The kernel says so: no timeout is waited for."""
         await self.server.stop()
         self.assertEqual(await self.failure(self.resolver(each_timeout=10000), "a.test"), "DriverError: ConnRefused")
+
+    async def test_both_families_where_nobody_listens(self) -> None:
+        """The second question fails while it is sent: that is an answer like any other, not a library that cannot be set up."""
+        await self.server.stop()
+        resolver = self.resolver(each_tries=1)
+        asked = [maybeDeferred(resolver.query, "a.test", family) for family in (4, 6)]
+        self.assertEqual([await self.failure(resolver, "", found) for found in asked], ["DriverError: ConnRefused"] * 2)
 
     async def test_max_timeout_bounds_later_tries(self) -> None:
         """Three tries of 300 to 400 ms, where doubling would take 300 + 600 + 1200."""
