@@ -192,7 +192,16 @@ class BaseDaemon(MultiService):
 
     def make_logs(self, metrics: MetricRegistry) -> LogHub:
         """The event logs of this process."""
-        return LogHub(self.reactor, self._main.log, daemon_name=self.settings.group, program=self.program, metrics=metrics)
+        seat = self._seat
+        lasting = Lasting() if seat is None else seat.lasting
+        return LogHub(
+            self.reactor,
+            self._main.log,
+            daemon_name=self.settings.group,
+            program=self.program,
+            metrics=metrics,
+            kept=lambda log_type, stats: lasting.of_process(f"{log_type} log", stats.tags[0][1], lambda: stats),
+        )
 
     def make_commands(self) -> Callable[[str, dict[str, Any]], Awaitable[Any]]:
         """What runs control commands."""

@@ -35,6 +35,11 @@ class Traffic:
         """Connections now open."""
         return len(self._live)
 
+    @property
+    def sent(self) -> Any:
+        """What of the statistics was sent, where they know it."""
+        return getattr(self.stats, "sent", None)
+
     def follow(self, stream: Any, counted: tuple[int, int] = _NOTHING) -> None:
         """Count what C{stream} (on a socket of its own) has moved and will move, but for the C{counted} bytes (in, out)."""
         self._live[stream] = counted

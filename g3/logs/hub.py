@@ -17,6 +17,8 @@ from g3.logs.options import Discard, Fluentd, Journal, LoggerOptions, LogOptions
 from g3.metrics.logger import LoggerStats
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from g3.logs.fields import Fields
     from g3.logs.logger import Encoder, Sink
     from g3.logs.options import Driver
@@ -38,7 +40,8 @@ _KINDS = {
 class LogHub:
     """All event logs of one process.
 
-    @param program: syslog identifier and fluentd tag; C{daemon_name}: the daemon group; C{stdout}: descriptor of the stdout driver.
+    @param program: syslog identifier and fluentd tag; C{daemon_name}: the daemon group; C{stdout}: descriptor of the stdout driver;
+        C{kept} says for a log type and the new counters of a logger which to use, such as some that go on from before.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class LogHub:
         program: str = "g3proxy",
         metrics: MetricRegistry | None = None,
         stdout: int = 1,
+        kept: Callable[[str, LoggerStats], LoggerStats] = lambda _, stats: stats,
     ) -> None:
         self._reactor = reactor
         self._options = options or LogOptions()
@@ -59,6 +63,7 @@ class LogHub:
         self._program = program
         self._metrics = metrics
         self._stdout = stdout
+        self._kept = kept
         self._sinks: dict[Driver, Sink] = {}
         self._channels: dict[tuple[str, str], Channel] = {}
         self._warned = False
@@ -95,7 +100,7 @@ class LogHub:
         log_type, start, _, _ = _KINDS[kind]
         channel = self._channels.get((log_type, name))
         if channel is None:
-            stats = LoggerStats(start + name)
+            stats = self._kept(log_type, LoggerStats(start + name))
             channel = Channel(
                 self._reactor,
                 start + name,

@@ -3,19 +3,15 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
-from zope.interface import implementer
-
-from g3.interfaces import IMetricSource
 from g3.metrics.stats import Row, Stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from g3.errors import ResolveError
-    from g3.metrics.sample import Sample
+    from g3.metrics.sample import Sample, Tags
 
 RR_TYPES = {4: "A", 6: "AAAA"}
 
@@ -34,7 +30,7 @@ _BY_ERROR = {
 
 
 class QueryStats(Stats):
-    """Queries for one record type: C{total} asked of us, C{driver} asked by us of a name server."""
+    """Queries for one record type: C{total} asked of us, C{driver} asked by us of a name server. C{refresh} is called before samples are taken."""
 
     __slots__ = (
         "cache_capacity",
@@ -46,6 +42,7 @@ class QueryStats(Stats):
         "driver_malformed",
         "driver_refused",
         "driver_timeout",
+        "refresh",
         "server_malformed",
         "server_not_found",
         "server_refused",
@@ -96,6 +93,17 @@ class QueryStats(Stats):
         ("trash_length", "resolver.memory.trash.length", ()),
     )
 
+    def __init__(self, tags: Tags) -> None:
+        super().__init__(tags)
+        self.refresh: Callable[[], None] | None = None
+
+    def samples(self) -> Iterator[Sample]:
+        """IMetricSource."""
+        if self.refresh is not None:
+            self.refresh()
+        # Not by super: a worker's counters have these methods and another base.
+        return Stats.samples(self)
+
     def add_error(self, error: ResolveError) -> None:
         """Count an answer that was an error; kinds upstream does not count are not counted."""
         attribute = _BY_ERROR.get((error.type, error.subtype))
@@ -103,23 +111,16 @@ class QueryStats(Stats):
             setattr(self, attribute, getattr(self, attribute) + 1)
 
 
-@implementer(IMetricSource)
 class ResolverStats:
-    """Both record types of one resolver. C{refresh} is called before samples are taken."""
+    """Both record types of one resolver."""
 
-    __slots__ = ("a", "aaaa", "refresh")
+    __slots__ = ("a", "aaaa")
 
-    def __init__(self, name: str) -> None:
-        self.a = QueryStats((("resolver", name), ("rr_type", "A")))
-        self.aaaa = QueryStats((("resolver", name), ("rr_type", "AAAA")))
-        self.refresh: Callable[[], None] | None = None
+    def __init__(self, name: str, kept: Callable[[str, QueryStats], QueryStats] = lambda _, stats: stats) -> None:
+        """@param kept: says for each record type and its new counters which to use, such as some that go on from before."""
+        self.a = kept("A", QueryStats((("resolver", name), ("rr_type", "A"))))
+        self.aaaa = kept("AAAA", QueryStats((("resolver", name), ("rr_type", "AAAA"))))
 
     def of(self, family: int) -> QueryStats:
         """The counters of family 4 or 6."""
         return self.a if family == 4 else self.aaaa
-
-    def samples(self) -> Iterator[Sample]:
-        """IMetricSource."""
-        if self.refresh is not None:
-            self.refresh()
-        return chain(self.a.samples(), self.aaaa.samples())

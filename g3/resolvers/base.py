@@ -19,6 +19,7 @@ from g3.tree.node import Node
 if TYPE_CHECKING:
     from g3.logs.fields import Fields
     from g3.logs.logger import Logger
+    from g3.metrics.resolver import QueryStats
     from g3.resolvers.cache import Found
     from g3.resolvers.config import RuntimeConfig
     from g3.tree.node import NodeContext
@@ -69,7 +70,7 @@ class CachingResolver(Node):
 
     def __init__(self, config: RuntimeConfig, context: NodeContext) -> None:
         super().__init__(config, context)
-        self.stats: ResolverStats = self.lasting("resolver", "stats", lambda: ResolverStats(config.name))
+        self.stats: ResolverStats = self.lasting("resolver", "stats", lambda: ResolverStats(config.name, self._kept))
         self._driver: Driver | None = None
         self._logger: Logger | None = None
         self._ending: Deferred[None] | None = None
@@ -77,6 +78,9 @@ class CachingResolver(Node):
         self._wait: Any = None
         self._retired: dict[Driver, Any] = {}
         self._caches = {family: self._make_cache(family) for family in FAMILIES}
+
+    def _kept(self, what: str, stats: QueryStats) -> QueryStats:
+        return self.lasting("resolver", what, lambda: stats)
 
     def make_driver(self) -> Driver:
         """A driver for C{config}, when the resolver starts and after each change of the configuration."""
@@ -114,15 +118,13 @@ class CachingResolver(Node):
 
     def start(self) -> None:
         self._driver = self.make_driver()
-        self.stats.refresh = self._measure
         if self.context.logs is not None:
             self._logger = self.context.logs.logger("resolve", self.name, self.config.log_type)
         if self.context.metrics is not None:
-            self.context.metrics.add(self.stats)
-
-    def _measure(self) -> None:
-        for cache in self._caches.values():
-            cache.measure()
+            for family, cache in self._caches.items():
+                stats = self.stats.of(family)
+                stats.refresh = cache.measure
+                self.context.metrics.add(stats)
 
     def accepts(self, config: object) -> bool:
         """IReloadable: any configuration of the same type and name, so that the cache is kept."""
@@ -177,7 +179,8 @@ class CachingResolver(Node):
             self._driver.close()
             self._driver = None
             if self.context.metrics is not None:
-                self.context.metrics.remove(self.stats)
+                for family in FAMILIES:
+                    self.context.metrics.remove(self.stats.of(family))
         if ending is not None:
             ending.callback(None)
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: The kind of what is no node's.
+_PROCESS = "process"
+
 #: The kinds in the order in which they are built and swapped: what comes first is used by what comes later.
 KIND_ORDER = ("resolver", "escaper", "user_group", "auditor", "server")
 
@@ -86,10 +89,14 @@ class Lasting:
             self._objects[key] = made if self._ledger is None else self._ledger.share(key, made)
         return cast("T", self._objects[key])
 
+    def of_process(self, what: str, name: str, make: Callable[[], T]) -> T:
+        """An object that is no node's, and lasts as long as the process; C{name} tells those of one kind apart."""
+        return self.get(_PROCESS, name, "", what, make)
+
     def prune(self, alive: Iterable[tuple[str, str, str]]) -> None:
         """Forget the objects of all nodes but these (kind, name, type)."""
         keep = set(alive)
-        for key in [key for key in self._objects if key[:3] not in keep]:
+        for key in [key for key in self._objects if key[:3] not in keep and key[0] != _PROCESS]:
             forgotten = self._objects.pop(key)
             if self._ledger is not None:
                 self._ledger.forget(key, forgotten)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import http.client
 import os
@@ -452,37 +453,45 @@ class WholeTests(WorkerCase):
             self.assertEqual(self.stat_ids(sink), {"0", "1"})
 
     def test_statsd_gets_every_count_once(self) -> None:
-        """Also what a worker had counted and not sent when it died."""
+        """Also what a worker had counted and not sent when it died, and what it had: of servers, escapers and loggers."""
         with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sink:
             sink.bind(("127.0.0.1", 0))
             sink.settimeout(3)
-            target = f"stat: {{target: {{udp: '127.0.0.1:{sink.getsockname()[1]}'}}, emit_duration: 1s}}\n"
-            daemon = self.daemon(self.config() + target)
+            target = f"stat: {{target: {{udp: '127.0.0.1:{sink.getsockname()[1]}'}}, emit_duration: 500ms}}\n"
+            daemon = self.daemon(self.config() + target + "log: {task: stdout}\n")
             daemon.ctl("version")
-            for _ in range(3):
+            sent: dict[str, int] = collections.defaultdict(int)
+
+            def collect(number: int) -> None:
+                deadline = time.monotonic() + 20
+                while min(sent["server.task.total"], sent["escaper.task.total"]) < number and time.monotonic() < deadline:
+                    self.add_counts(sink, sent)
+
+            for number in (20, 40, 60):
                 for _ in range(20):
                     self.get()
+                if number == 40:
+                    collect(number)
                 wait_for(lambda: len(workers(daemon)) == 2, "both are there")
                 os.kill(workers(daemon)[0], signal.SIGKILL)
                 wait_for(lambda: len(workers(daemon)) == 2, "replaced")
             self.assertEqual(self.total(daemon), 60)
-            sent = 0
-            deadline = time.monotonic() + 20
-            while sent < 60 and time.monotonic() < deadline:
-                sent += self.tasks_in(sink)
-            deadline = time.monotonic() + 2.5
+            collect(60)
+            deadline = time.monotonic() + 1.5
             while time.monotonic() < deadline:
-                sent += self.tasks_in(sink)
-            self.assertEqual(sent, 60)
+                self.add_counts(sink, sent)
+            self.assertEqual((sent["server.task.total"], sent["escaper.task.total"]), (60, 60))
+            # The record of a task is written after its answer: a worker may die in between.
+            self.assertTrue(54 <= sent["logger.message.total"] <= 60, sent)
 
-    def tasks_in(self, sink: socket.socket) -> int:
-        """Tasks in the next datagram; none when there is none for three seconds."""
-        try:
-            datagram = sink.recv(65536)
-        except TimeoutError:
-            return 0
-        lines = [line for line in datagram.decode().splitlines() if "server.task.total:" in line]
-        return sum(int(line.partition(":")[2].partition("|")[0]) for line in lines)
+    def add_counts(self, sink: socket.socket, sent: dict[str, int]) -> None:
+        """Add what the next datagram counts; nothing when there is none for three seconds."""
+        with contextlib.suppress(TimeoutError):
+            for line in sink.recv(65536).decode().splitlines():
+                name, _, rest = line.partition(":")
+                value, _, kind = rest.partition("|")
+                if kind.startswith("c"):
+                    sent[name.removeprefix("g3proxy.")] += int(value)
 
     def stat_ids(self, sink: socket.socket) -> set[str]:
         found: set[str] = set()

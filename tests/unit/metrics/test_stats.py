@@ -48,12 +48,12 @@ class NamesTest(SynchronousTestCase):
         resolver = ResolverStats("r")
         touched(resolver.a), touched(resolver.aaaa)
         sources = [touched(stats) for stats in (ServerStats("s"), ListenStats("s"), EscaperStats("e"), RouteStats("e"), LoggerStats("l"))]
-        names = {sample.name for source in [*sources, resolver] for sample in source.samples()}  # type: ignore[attr-defined]
+        names = {sample.name for source in [*sources, resolver.a, resolver.aaaa] for sample in source.samples()}  # type: ignore[attr-defined]
         self.assertEqual(names, set(UPSTREAM.split()))
 
     def test_sources_provide_the_interface(self) -> None:
         """Each is an IMetricSource."""
-        for source in (ServerStats("s"), ListenStats("s"), EscaperStats("e"), RouteStats("e"), LoggerStats("l"), ResolverStats("r")):
+        for source in (ServerStats("s"), ListenStats("s"), EscaperStats("e"), RouteStats("e"), LoggerStats("l"), ResolverStats("r").a):
             verifyObject(IMetricSource, source)
 
     def test_a_counter_that_never_counted_says_nothing(self) -> None:

@@ -3,19 +3,25 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from g3.escapers.traffic import Traffic
 from g3.interfaces import IMetricSource
+from g3.logs import LogHub
+from g3.logs.options import LoggerOptions, LogOptions, Stdout
 from g3.metrics.escaper import EscaperStats
 from g3.metrics.listen import ListenStats
 from g3.metrics.options import StatsdOptions
 from g3.metrics.registry import MetricRegistry
+from g3.metrics.resolver import ResolverStats
 from g3.metrics.server import ServerStats
 from g3.metrics.statsd import StatsdExporter
+from g3.tree.node import Lasting
 from g3.workers.ledger import LINES, Ledger
 from g3.workers.memory import Memory
 
@@ -57,6 +63,47 @@ class LedgerTests(SynchronousTestCase):
         self.memory.clear(0)
         second = self.second()
         self.assertEqual((second.total_tasks, second.alive_tasks), (7, 0))
+
+    def test_resolvers_and_loggers_count_on_as_well(self) -> None:
+        """Both record types of a resolver; a logger, which is no node's and outlives a reload of all nodes."""
+        null = os.open(os.devnull, os.O_WRONLY)
+        self.addCleanup(os.close, null)
+
+        def worker() -> tuple[Lasting, ResolverStats, Any]:
+            lasting = Lasting(self.memory.desk_of(0))
+            node = ("resolver", "names", "deny_all")
+            stats = lasting.get(*node, "stats", lambda: ResolverStats("names", lambda what, new: lasting.get(*node, what, lambda: new)))
+            registry = MetricRegistry()
+            LogHub(
+                Clock(),
+                LogOptions(LoggerOptions(Stdout())),
+                metrics=registry,
+                stdout=null,
+                kept=lambda log_type, new: lasting.of_process(log_type, new.tags[0][1], lambda: new),
+            ).logger("task", "web", "http_proxy")
+            (logger,) = registry.sources()
+            return lasting, stats, logger
+
+        lasting, stats, logger = worker()
+        stats.a.total, stats.aaaa.total, logger.total = 3, 4, 6
+        lasting.prune([])
+        logger.total += 1
+        _, stats, logger = worker()
+        self.assertEqual((stats.a.total, stats.aaaa.total, logger.total), (0, 0, 7))
+        stats.a.total, stats.aaaa.total, stats.a.cache_length = 3, 4, 5
+        self.memory.clear(0)
+        _, stats, logger = worker()
+        self.assertEqual((stats.a.total, stats.aaaa.total, stats.a.cache_length, logger.total), (3, 4, 0, 7))
+
+    def test_what_a_source_wraps_is_sent_once_too(self) -> None:
+        """The bytes of an escaper; the sizes of a resolver's cache are looked up when they are sent."""
+        key = ("escaper", "out", "direct_fixed", "stats")
+        stats: Any = self.memory.ledger_of(0).share(key, EscaperStats("out"))
+        self.assertIs(Traffic(stats).sent, stats.sent)
+        self.assertIsNone(Traffic(EscaperStats("out")).sent)
+        queries: Any = self.memory.ledger_of(0).share(("resolver", "r", "c_ares", "A"), ResolverStats("r").a)
+        queries.refresh = lambda: setattr(queries, "cache_length", 9)
+        self.assertIn(9, [sample.value for sample in queries.samples()])
 
     def test_others_read_what_is_in_a_line(self) -> None:
         """Of a slot with nobody in it, too; of another slot nothing."""
