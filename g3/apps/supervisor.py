@@ -109,6 +109,7 @@ class Supervising(BaseDaemon):
             "daemon": self.worker,
             "settings": {"group": self.settings.group, "verbosity": self.settings.verbosity},
             "affinity": {} if worker is None else worker.sched_affinity,
+            "published": self._answers.published(),
         }
 
     def _begin(self) -> None:

@@ -56,6 +56,8 @@ class Worker(words.Link):
         self._daemon: BaseDaemon | None = None
         self._commands: Any = None
         self._staged: tuple[Any, Transition | None] | None = None
+        #: What was published before we began.
+        self._published: list[dict[str, Any]] = []
         self._beating = LoopingCall(self._beat)
         self._beating.clock = reactor
         self._beating.start(BEAT)
@@ -146,6 +148,7 @@ class Worker(words.Link):
         main = brief["main"]
         if self._daemon is None:
             self._daemon = self._make_daemon(brief)
+            self._published = brief["published"]
             await self._daemon.prepare_nodes()
             self._staged = (main, None)
             return
@@ -172,23 +175,28 @@ class Worker(words.Link):
         if transition is None:
             self.reactor.addSystemEventTrigger("before", "shutdown", self._daemon.stopService)
             self._daemon.serve_only()
+            # Before the first client is accepted: the reactor has not turned since.
+            for request in self._published:
+                await self._answer(request)
         else:
             self._daemon.root.settle(transition, main)
 
     async def _control(self, request: dict[str, Any]) -> dict[str, Any]:
-        try:
-            if self._commands is None:
-                raise ConfigError("not serving yet")
-            answer = {"result": await self._commands(request["command"], request["arguments"])}
-        except G3Error as error:
-            answer = {"error": str(error)}
-        except Exception as error:
-            log.failure("a control command failed")
-            answer = {"error": f"internal error: {type(error).__name__}: {error}"}
-        descriptor = words.pack_json(answer)
+        descriptor = words.pack_json(await self._answer(request))
         # The answer is on its way when this has returned and the reactor has turned.
         self.reactor.callLater(5, os.close, descriptor)
         return {"answer": descriptor}
+
+    async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            if self._commands is None:
+                raise ConfigError("not serving yet")
+            return {"result": await self._commands(request["command"], request["arguments"])}
+        except G3Error as error:
+            return {"error": str(error)}
+        except Exception as error:
+            log.failure("a control command failed")
+            return {"error": f"internal error: {type(error).__name__}: {error}"}
 
     def _orphaned(self) -> None:
         """The supervisor is gone."""

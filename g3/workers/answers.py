@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from g3.control.commands import Commands
-    from g3.tree.root import Root
     from g3.workers.crew import Crew
+    from g3.workers.keeper import Keeper
     from g3.workers.member import Member
 
 #: What any worker answers alike.
@@ -47,11 +47,12 @@ def merged(results: Sequence[Any]) -> Any:
 class CrewCommands:
     """Runs commands by name for the whole daemon. C{own} are those of a daemon that serves itself, C{root} is the supervisor's tree."""
 
-    def __init__(self, own: Commands, crew: Crew, root: Root) -> None:
+    def __init__(self, own: Commands, crew: Crew, root: Keeper) -> None:
         self._own = own
         self._root = root
         self._crew = crew
-        self._published: dict[tuple[str, str], dict[str, Any]] = {}
+        #: By command and name of the node: the request, and how often the node had begun.
+        self._published: dict[tuple[str, str], tuple[dict[str, Any], int]] = {}
 
     async def __call__(self, command: str, arguments: dict[str, Any]) -> Any:
         """As C{Commands}."""
@@ -63,6 +64,8 @@ class CrewCommands:
         request = {"command": command, "arguments": arguments}
         if command in ONE:
             return _result(await members[0].ask(request))
+        if command in PUBLISHED:
+            return await self._publish(members, request)
         heard = [(member, answer) for member, answer in zip(members, await _ask_all(members, request), strict=True) if answer is not None]
         answers = [answer for _, answer in heard]
         if command == STATUS:
@@ -72,9 +75,31 @@ class CrewCommands:
         result = merged([_result(answer) for answer in answers])
         if command == STATUS:
             self._add_absent(result, str(arguments["name"]), {member.slot for member, _ in heard})
-        if command in PUBLISHED:
-            self._published[command, str(arguments["name"])] = request
         return result
+
+    async def _publish(self, members: list[Member], request: dict[str, Any]) -> Any:
+        """Tell all. Who begins to serve meanwhile finds it among what is to be told; it stays there when at least one worker took it."""
+        command, name = request["command"], str(request["arguments"]["name"])
+        before = self._published.get((command, name))
+        now = self._published[command, name] = (request, self._begun(command, name))
+        answers = [answer for answer in await _ask_all(members, request) if answer is not None]
+        if all("error" in answer for answer in answers) and self._published.get((command, name)) is now:
+            del self._published[command, name]
+            if before is not None:
+                self._published[command, name] = before
+        if not answers:
+            raise ControlError("no worker answered")
+        return merged([_result(answer) for answer in answers])
+
+    def _begun(self, command: str, name: str) -> int:
+        return self._root.begun[command.removesuffix("_publish"), name]
+
+    def published(self) -> list[dict[str, Any]]:
+        """The requests that a new worker must hear to know what the others do. What was told to a node that a reload replaced is forgotten."""
+        for (command, name), (_, begun) in list(self._published.items()):
+            if begun != self._begun(command, name):
+                del self._published[command, name]
+        return [request for request, _ in self._published.values()]
 
     def _add_absent(self, status: dict[str, Any], name: str, heard: set[int]) -> None:
         """What workers have counted that are not there now."""
@@ -88,10 +113,10 @@ class CrewCommands:
                     status[what] += values.get(what, 0)
 
     async def set_up(self, member: Member) -> None:
-        """Tell a new worker what was published."""
-        for request in list(self._published.values()):
-            # A node of that name may be gone: then there is nobody to tell.
-            await member.ask(request)
+        """Tell a new worker what was published since it was told the configuration."""
+        for key in list(self._published):
+            if key in self._published:
+                await member.ask(self._published[key][0])
 
 
 async def _ask_all(members: list[Member], request: dict[str, Any]) -> list[dict[str, Any] | None]:

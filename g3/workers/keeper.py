@@ -7,6 +7,7 @@ here, then by all workers, and committed only when all of them could.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import Service
@@ -62,6 +63,11 @@ class Keeper(Root):
 
     crew: ICrew
 
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        #: How often the node of a kind and name has begun anew in the workers: then it knows nothing of what it was told before.
+        self.begun: Counter[tuple[str, str]] = Counter()
+
     def _transition(self, configuration: IConfiguration, changes: list[Change]) -> Keeping:
         places = {(kind, name): entry.place for kind, entries in configuration.nodes.items() for name, entry in entries.items()}
         return Keeping(self, changes, configuration.references(), places)
@@ -79,6 +85,7 @@ class Keeper(Root):
             transition.discard()
             raise
         transition.commit()
+        self.begun.update((change.kind, change.name) for change in changes if change.builds or change.retires)
         self.configuration = configuration
 
     def privilegedStartService(self) -> None:

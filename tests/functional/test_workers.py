@@ -392,6 +392,9 @@ class ReloadTests(WorkerCase):
             self.assertEqual(self.get(port=other), (200, b"hello"))
         wait_for(lambda: daemon.output().count(") serves") == 2, "both serve")
         self.assertEqual(daemon.ctl("escaper", "mood", "get").stdout, '{"a": 1}\n')
+        # Each of them knows it.
+        os.kill(workers(daemon)[0], signal.SIGKILL)
+        self.assertEqual(daemon.ctl("escaper", "mood", "get").stdout, '{"a": 1}\n')
 
     def test_a_worker_that_dies_during_reloads_ends_with_the_newest(self) -> None:
         """Replacements that start while others go over catch up."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,7 +34,7 @@ class MergeTests(SynchronousTestCase):
         self.assertEqual(merged(["success", "success"]), "success")
 
 
-ROOT: Any = SimpleNamespace(node=lambda _kind, _name: SimpleNamespace(type_word="tiny", stats=ServerStats("web")))
+ROOT: Any = SimpleNamespace(begun=Counter(), node=lambda _kind, _name: SimpleNamespace(type_word="tiny", stats=ServerStats("web")))
 
 
 class OneMember:
@@ -99,6 +100,50 @@ class CommandTests(SynchronousTestCase):
         members = [OneMember(escaper_publish={"result": "success"})]
         self.run_with(members, "escaper_publish", name="float", data=[1])
         self.successResultOf(Deferred.fromCoroutine(self.commands("escaper_publish", {"name": "float", "data": [2]})))
-        new = OneMember(escaper_publish={"result": "success"})
-        self.successResultOf(Deferred.fromCoroutine(self.commands.set_up(new)))  # type: ignore[arg-type]
-        self.assertEqual([request["arguments"]["data"] for request in new.asked], [[2]])
+        self.assertEqual(self.told(), [[2]])
+
+    def told(self) -> list[Any]:
+        """What a new worker is told, with its configuration and again later."""
+        new: Any = OneMember(escaper_publish={"result": "success"})
+        first = [request["arguments"]["data"] for request in self.commands.published()]
+        self.successResultOf(Deferred.fromCoroutine(self.commands.set_up(new)))
+        self.assertEqual(first, [request["arguments"]["data"] for request in new.asked])
+        return first
+
+    def test_what_a_reload_replaced_forgets_what_was_published(self) -> None:
+        """As it does in the workers that are there."""
+        members = [OneMember(escaper_publish={"result": "success"})]
+        self.run_with(members, "escaper_publish", name="float", data=["float"])
+        self.publish("other", ["other"])
+        self.patch(ROOT, "begun", Counter({("escaper", "float"): 1}))
+        self.assertEqual(self.told(), [["other"]])
+        self.publish("float", [2])
+        self.assertEqual(self.told(), [["other"], [2]])
+
+    def publish(self, name: str, data: Any) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self.commands("escaper_publish", {"name": name, "data": data}))
+
+    def test_who_begins_while_it_is_published_hears_of_it(self) -> None:
+        """The others have not answered yet."""
+        slow: Any = OneMember()
+        waiting: Deferred[Any] = Deferred()
+
+        async def ask(_: object) -> Any:
+            return await waiting
+
+        slow.ask = ask
+        self.run_with([], "version")
+        self.patch(self.commands, "_crew", SimpleNamespace(serving=lambda: [slow]))
+        done = self.publish("float", [1])
+        self.assertEqual(self.told(), [[1]])
+        waiting.callback({"result": "success"})
+        self.assertEqual(self.successResultOf(done), "success")
+
+    def test_what_nobody_took_is_not_told_to_others(self) -> None:
+        """What was taken before is."""
+        member = OneMember(escaper_publish={"result": "success"})
+        self.run_with([member], "escaper_publish", name="float", data=[1])
+        member.answers = {"escaper_publish": {"error": "no list of peers"}}
+        self.failureResultOf(self.publish("float", [2]), ControlError)
+        self.failureResultOf(self.publish("new", [3]), ControlError)
+        self.assertEqual(self.told(), [[1]])

@@ -96,6 +96,15 @@ class KeeperTests(SynchronousTestCase):
         self.successResultOf(self.reload(escaper=[supple]))
         self.successResultOf(self.reload(escaper=[TinyConfig("out", 2, type_word="supple")]))
         self.assertEqual(events, ["make escaper out 2", "prepare escaper out 2", "discard escaper out 1"])
+        # In the workers it is the same node as before.
+        self.assertEqual(self.keeper.begun["escaper", "out"], 1)
+
+    def test_it_knows_how_often_a_node_has_begun_anew(self) -> None:
+        """Replaced, removed and added again; what is kept has not."""
+        web = TinyConfig("web", listen=Listen())
+        for escapers in ([TinyConfig("out", 1)], [TinyConfig("out", 2)], [], [TinyConfig("out", 2)]):
+            self.successResultOf(self.reload(server=[web], escaper=escapers))
+        self.assertEqual((self.keeper.begun["escaper", "out"], self.keeper.begun["server", "web"]), (4, 0))
 
     def test_a_name_without_a_node_has_a_stand_in(self) -> None:
         """As in a tree that serves."""
