@@ -206,6 +206,18 @@ class UpstreamAppTimeout(TaskError):
     reason, http_status, socks5_reply = "UpstreamAppTimeout", 504, 9
 
 
+class UpstreamAppError(TaskError):
+    """upstream app error"""
+
+    reason, http_status = "UpstreamAppError", 502
+
+
+class UpstreamNotNegotiated(TaskError):
+    """upstream not negotiated"""
+
+    reason, http_status = "UpstreamNotNegotiated", 502
+
+
 class UpstreamAppUnavailable(TaskError):
     """upstream app unavailable"""
 

@@ -119,10 +119,11 @@ class IFTPConnect(Interface):
     """Can reach an FTP server: a control stream, then data streams to the same host."""
 
     def ftp_control(task):
-        """A coroutine of an L{IStream} to C{task.upstream}."""
+        """A coroutine of an L{IStream} to C{task.upstream}. Raises ConnectError."""
 
-    def ftp_data(task, port):
-        """A coroutine of an L{IStream} to the address of the control stream's peer at C{port}; never another host."""
+    def ftp_data(task, control, port):
+        """A coroutine of an L{IStream} to the host of C{control}, a stream of C{ftp_control}, at C{port}; never another host. Raises
+        ConnectError. What was done is noted on C{task.connect}, which the caller keeps apart from the control stream's."""
 
 
 class IUDPConnect(Interface):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
@@ -11,7 +12,7 @@ from g3.errors import ForbiddenAddressFamily, ForbiddenRemoteAddress
 from g3.escapers.base import Dial, Escaper, introduce, limit_speed
 from g3.escapers.capability import DIRECT, HTTPForwardConnection
 from g3.escapers.direct_udp import RelayPath, udp_connect
-from g3.interfaces import IHTTPForward, ITCPConnect, ITLSConnect, IUDPConnect, IUDPRelay
+from g3.interfaces import IFTPConnect, IHTTPForward, ITCPConnect, ITLSConnect, IUDPConnect, IUDPRelay
 from g3.logs.escape import HTTP_FORWARD, TCP_STREAM
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from g3.tree.node import NodeContext
 
 
-@implementer(ITCPConnect, ITLSConnect, IHTTPForward, IUDPConnect, IUDPRelay)
+@implementer(ITCPConnect, ITLSConnect, IHTTPForward, IFTPConnect, IUDPConnect, IUDPRelay)
 class DirectEscaper(Escaper):
     """Connects to the upstream itself. A subclass says from where, with C{binding}.
 
@@ -85,6 +86,18 @@ class DirectEscaper(Escaper):
         secure = await self.secure(await self._open(task), task, tls, name, HTTP_FORWARD)
         return HTTPForwardConnection(self._ready(secure), task.connect, private=self.tells_client)
 
+    async def ftp_control(self, task: Task) -> Any:
+        """IFTPConnect."""
+        self.stats.task_total += 1
+        return self._ready(await self._open(task))
+
+    async def ftp_data(self, task: Task, control: Any, port: int) -> Any:
+        """IFTPConnect. From the address the control stream comes from, with no PROXY protocol header."""
+        task.connect.escaper = self.config.name
+        dial = self._dial(task, port, None if task.user is None else task.user.egress(task))
+        dial.local = control.local[0]
+        return self._ready(await dial.to_address(control.peer[0]))
+
     async def udp_connect(self, task: Task) -> Any:
         """IUDPConnect."""
         self.stats.task_total += 1
@@ -101,17 +114,22 @@ class DirectEscaper(Escaper):
         limit_speed(stream, self.config.tcp_sock_speed_limit)
         return stream
 
+    def _dial(self, task: Task, port: int, egress: UserEgress | None) -> _DirectDial:
+        config = self.config
+        dial = _DirectDial(self, task, port, config.tcp_connect, config.tcp_misc_opts, config.tcp_keepalive)
+        if egress is not None:
+            dial.limit(egress)
+        return dial
+
     async def _open(self, task: Task) -> Stream:
         """A TCP connection to the task's upstream, its PROXY protocol header sent."""
         config, upstream = self.config, task.upstream
         task.connect.escaper = self.config.name
         egress: UserEgress | None = None if task.user is None else task.user.egress(task)
-        dial = _DirectDial(self, task, upstream.port, config.tcp_connect, config.tcp_misc_opts, config.tcp_keepalive)
+        dial = self._dial(task, upstream.port, egress)
         strategy = self.strategy
-        if egress is not None:
-            dial.limit(egress)
-            if egress.resolve_strategy is not None:
-                strategy = strategy.adjusted(egress.resolve_strategy)
+        if egress is not None and egress.resolve_strategy is not None:
+            strategy = strategy.adjusted(egress.resolve_strategy)
         if upstream.ip is not None:
             stream = await dial.to_address(upstream.host)
         else:
@@ -125,16 +143,23 @@ class DirectEscaper(Escaper):
 
 
 class _DirectDial(Dial):
-    """A connect by a direct escaper's rules."""
+    """A connect by a direct escaper's rules. C{local}: where an earlier connection of the task, which this one belongs to, comes from; one of
+    the addresses to bind, then, and not another of them."""
 
-    __slots__ = ()
+    __slots__ = ("local",)
     escaper: DirectEscaper
+    local: str
+
+    def __init__(self, escaper: DirectEscaper, task: Task, port: int, *options: Any) -> None:
+        super().__init__(escaper, task, port, *options)
+        self.local = ""
 
     def permit(self, ip: IPAddress) -> None:
         self.escaper.permit(self.task, ip)
 
     def binding(self, ip: IPAddress) -> Binding:
-        return self.escaper.binding(self.task, ip)
+        binding = self.escaper.binding(self.task, ip)
+        return replace(binding, ip=self.local, port=0) if self.local and binding.ip else binding
 
     def limit(self, egress: UserEgress) -> None:
         """Let a user's options hold too."""

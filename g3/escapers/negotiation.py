@@ -3,21 +3,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol as TwistedProtocol
 
 from g3.errors import NegotiationProtocolErr, NegotiationReadFailed, NegotiationWriteFailed, ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
     from twisted.python.failure import Failure
-
-    from g3.net.timers import TimerWheel
-
-T = TypeVar("T")
 
 
 class Reader(Protocol):
@@ -79,26 +73,3 @@ class _Asking(TwistedProtocol):
     def _cancelled(self, _done: Deferred[None]) -> None:
         self.over = True
         self.stream.abortConnection()
-
-
-async def within(timers: TimerWheel, seconds: float, work: Coroutine[Any, Any, T], error: Callable[[], Exception]) -> T:
-    """What C{work} returns. After C{seconds} it is cancelled and C{error()} raised instead."""
-    doing = Deferred.fromCoroutine(work)
-    if doing.called:
-        return await doing
-    late = False
-
-    def expire() -> None:
-        nonlocal late
-        late = True
-        doing.cancel()
-
-    timer = timers.add(seconds, expire)
-    try:
-        return await doing
-    except CancelledError:
-        if late:
-            raise error() from None
-        raise
-    finally:
-        timer.cancel()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from g3.errors import TaskError
     from g3.logs.fields import Value
     from g3.logs.logger import Logger
-    from g3.task import SocketAddress, Task, Upstream
+    from g3.task import ConnectNotes, SocketAddress, Task, Upstream
 
     Pairs = list[tuple[str, Value]]
 
@@ -185,6 +185,77 @@ def _http_durations(http: HTTPForwardNotes, total: str | None, event: TaskEvent)
         ("dur_rsp_recv_all", duration(http.dur_rsp_recv_all)),
     ]
     return [*fields, ("total_time", total)] if event is TaskEvent.FINISHED else [("total_time", total), *fields]
+
+
+class FTPNotes:
+    """What the log of FTP over HTTP tells beside its task: the request, how the data connection was made, and the bytes of either connection.
+    How the control connection was made is with the task."""
+
+    __slots__ = (
+        "control_read",
+        "control_written",
+        "data",
+        "data_read",
+        "data_written",
+        "method",
+        "rsp_status",
+        "uri",
+        "uri_max_chars",
+        "user_agent",
+    )
+
+    def __init__(self, method: str, uri: str, uri_max_chars: int, data: ConnectNotes) -> None:
+        self.method = method
+        self.uri = uri
+        self.uri_max_chars = uri_max_chars
+        self.data = data
+        self.user_agent = ""
+        self.rsp_status = 0
+        self.control_read = self.control_written = self.data_read = self.data_written = 0
+
+
+def log_ftp_over_http(
+    logger: Logger, task: Task, ftp: FTPNotes, event: TaskEvent, now: float, *, error: TaskError | None = None, traffic: Traffic = NO_TRAFFIC
+) -> None:
+    """A request for an ftp:// URI. C{error} as in L{log_tcp_connect}."""
+    fields = _start(task, "FtpOverHttp", event)
+    created, whole = event is TaskEvent.CREATED, event in (TaskEvent.PERIODIC, TaskEvent.FINISHED)
+    if not created:
+        fields += _ftp_connects(task.connect, ftp.data if whole else None)
+    if error is not None:
+        fields.append(("reason", error.reason))
+    fields += [("method", ftp.method), ("uri", uri(ftp.uri, ftp.uri_max_chars)), ("user_agent", optional(ftp.user_agent))]
+    if not created:
+        fields.append(("rsp_status", ftp.rsp_status))
+    fields.append(("wait_time", duration(task.wait)))
+    if not created:
+        fields.append(("ready_time", duration(task.ready)))
+    if whole:
+        fields.append(("total_time", duration(now - task.created)))
+        fields += [("c_rd_bytes", traffic.client_read), ("c_wr_bytes", traffic.client_written)]
+    if not created:
+        fields += [("ftp_c_rd_bytes", ftp.control_read), ("ftp_c_wr_bytes", ftp.control_written)]
+    if whole:
+        fields += [("ftp_d_rd_bytes", ftp.data_read), ("ftp_d_wr_bytes", ftp.data_written)]
+    logger.log("" if error is None else str(error), fields)
+
+
+def _ftp_connects(control: ConnectNotes, data: ConnectNotes | None) -> Pairs:
+    egress = control.egress
+    fields: Pairs = [
+        ("escaper", control.escaper),
+        ("next_bind_ip", ip(control.bind_ip)),
+        ("next_expire", None if egress is None else moment(egress.expire)),
+    ]
+    for letter, notes in (("c", control), ("d", data)):
+        if notes is not None:
+            fields += [
+                (f"ftp_{letter}_bound_addr", address(notes.local)),
+                (f"ftp_{letter}_peer_addr", address(notes.peer)),
+                (f"ftp_{letter}_connect_tries", notes.tries),
+                (f"ftp_{letter}_connect_spend", duration(notes.spend)),
+            ]
+    return fields
 
 
 class UDPNotes(NamedTuple):

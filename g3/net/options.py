@@ -228,6 +228,14 @@ class HTTPForwardCapability:
     forward_ftp_put: bool = False
     forward_ftp_del: bool = False
 
+    def forwards_ftp(self, method: bytes) -> bool:
+        """Whether a request for an ftp:// URI may be; C{HEAD} where C{GET} may."""
+        return (
+            (method in {b"GET", b"HEAD"} and self.forward_ftp_get)
+            or (method == b"PUT" and self.forward_ftp_put)
+            or (method == b"DELETE" and self.forward_ftp_del)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PortRange:

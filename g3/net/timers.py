@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import math
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
 _log = Logger()
+
+T = TypeVar("T")
 
 
 class Timer:
@@ -122,3 +125,26 @@ class TimerWheel:
         if self._call is not None and self._call.active():
             self._call.cancel()
         self._call = None
+
+
+async def within(timers: TimerWheel, seconds: float, work: Coroutine[Any, Any, T], error: Callable[[], Exception]) -> T:
+    """What C{work} returns. After C{seconds} it is cancelled and C{error()} raised instead."""
+    doing = Deferred.fromCoroutine(work)
+    if doing.called:
+        return await doing
+    late = False
+
+    def expire() -> None:
+        nonlocal late
+        late = True
+        doing.cancel()
+
+    timer = timers.add(seconds, expire)
+    try:
+        return await doing
+    except CancelledError:
+        if late:
+            raise error() from None
+        raise
+    finally:
+        timer.cancel()

@@ -146,6 +146,42 @@ class Squid(Process):
             segment.unlink(missing_ok=True)
 
 
+VSFTPD_CONFIG = """
+listen=YES
+listen_address={address}
+listen_port={port}
+background=NO
+seccomp_sandbox=NO
+write_enable=YES
+allow_writeable_chroot=YES
+log_ftp_protocol=YES
+xferlog_enable=YES
+vsftpd_log_file={directory}/vsftpd.log
+{more}
+"""
+#: Anybody may do anything, with the rights of whoever runs the tests.
+VSFTPD_ANONYMOUS = """
+run_as_launching_user=YES
+anonymous_enable=YES
+anon_root={root}
+anon_umask=022
+anon_world_readable_only=NO
+anon_upload_enable=YES
+anon_mkdir_write_enable=YES
+anon_other_write_enable=YES
+"""
+
+
+def start_vsftpd(directory: Path, port: int, more: str, *, namespace: Namespace | None = None) -> Process:
+    """vsftpd on 127.0.0.1; C{more} says who may log in, and where. What it is told and says is in vsftpd.log in C{directory}."""
+    need("vsftpd")
+    config = directory / "vsftpd.conf"
+    config.write_text(VSFTPD_CONFIG.format(address="127.0.0.1", port=port, directory=directory, more=more))
+    process = Process("vsftpd", ["vsftpd", str(config)], directory / "vsftpd.out", namespace=namespace)
+    process.wait_listening(port)
+    return process
+
+
 def answer_ok(_request: bytes) -> bytes:
     """The plainest answer: 200, a body of two bytes, keep-alive."""
     return b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -225,13 +225,13 @@ class ForwardTests(ProxyCase):
             self.assertEqual(self.client(port).ask(f"GET {path} HTTP/1.1\r\nHost: me\r\n\r\n".encode()).status, 501)
 
     def test_statuses_say_what_failed(self) -> None:
-        """Refused 521, name without a resolver 530, forbidden address 403, ftp 501."""
+        """Refused 521, name without a resolver 530, forbidden address 403, gopher 501."""
         port = self.proxy()
         for request, status in (
             (get(free_port()), 521),
             (get(80, host="name.invalid"), 530),
             (get(80, host="127.0.0.2"), 403),
-            (b"GET ftp://127.0.0.1/ HTTP/1.1\r\nHost: x\r\n\r\n", 501),
+            (b"GET ftp://127.0.0.1:%d/ HTTP/1.1\r\nHost: x\r\n\r\n" % free_port(), 521),
             (b"GET gopher://127.0.0.1/ HTTP/1.1\r\nHost: x\r\n\r\n", 501),
         ):
             answer = self.client(port).ask(request)

@@ -50,7 +50,7 @@ class DummyDenyEscaper(Escaper):
         """IFTPConnect."""
         self._refuse(task)
 
-    async def ftp_data(self, task: Task, port: int) -> NoReturn:
+    async def ftp_data(self, task: Task, control: Any, port: int) -> NoReturn:
         """IFTPConnect."""
         self._refuse(task)
 

@@ -9,11 +9,12 @@ from zope.interface import implementer
 
 from g3.errors import NegotiationPeerTimeout, NegotiationRejected
 from g3.escapers.capability import HTTPForwardConnection
-from g3.escapers.negotiation import ask, within
+from g3.escapers.negotiation import ask
 from g3.escapers.next_proxy import NextProxyEscaper
 from g3.escapers.proxy_http.config import ProxyHTTPConfig
 from g3.interfaces import IHTTPForward, ITCPConnect, ITLSConnect
 from g3.logs.escape import HTTP_FORWARD, TCP_STREAM
+from g3.net.timers import within
 from g3.proto.http1.connect import TIMEOUTS, ConnectReader, basic_credentials, connect_request
 
 if TYPE_CHECKING:

@@ -163,12 +163,12 @@ class ChunkedReader:
 
 
 class Unchunked(ChunkedReader):
-    """A response body taken out of its chunks, for a client that knows none: C{take} gives the content of what was fed; trailers are lost."""
+    """A body taken out of its chunks, for a receiver that knows none: C{take} gives the content of what was fed; trailers are lost."""
 
     __slots__ = ()
 
-    def __init__(self, max_line: int) -> None:
-        super().__init__(max_line, status=502)
+    def __init__(self, max_line: int, status: int = 502) -> None:
+        super().__init__(max_line, status=status)
         self.payload: list[bytes] = []
 
     def take(self) -> bytes:

@@ -46,6 +46,12 @@ def reply(status: int, version: int = 11, *, close: bool = True, extra: Iterable
     return _build(status, version, close, head, message, extra)
 
 
+def head(status: int, version: int, lines: Iterable[bytes], *, close: bool) -> bytes:
+    """The head of a response whose body follows; C{lines} are its header lines without CRLF, but for Connection."""
+    title = f"{_VERSIONS[version]} {status} {REASONS.get(status, 'Unknown')}".encode("ascii")
+    return b"\r\n".join([title, *lines, CONNECTION_CLOSE if close else CONNECTION_KEEP_ALIVE, b"\r\n"])
+
+
 @lru_cache(maxsize=256)
 def _plain(status: int, version: int, close: bool, head: bool) -> bytes:
     return _build(status, version, close, head, "", ())

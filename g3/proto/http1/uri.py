@@ -44,9 +44,10 @@ class Target:
         self.userinfo = userinfo
 
     def absolute(self) -> bytes:
-        """The target for a next proxy: absolute-form with a port, without userinfo."""
+        """The target for a next proxy: absolute-form with a port, and without userinfo, but for ftp, whose login it is."""
         path = b"" if self.path_query == b"*" else self.path_query
-        return b"%b://%b%b" % (self.scheme.encode(), authority(self.host, self.port), path)
+        login = self.userinfo + b"@" if self.userinfo and self.scheme == "ftp" else b""
+        return b"%b://%b%b%b" % (self.scheme.encode(), login, authority(self.host, self.port), path)
 
     def __repr__(self) -> str:
         return f"Target({self.form}, {self.scheme!r}, {self.host!r}, {self.port}, {self.path_query!r})"

@@ -33,6 +33,7 @@ class Server(Protocol):
     task_log: Logger | None
     idle: IdleWatch
     clock: Any
+    context: Any
 
     @property
     def type_word(self) -> str: ...
@@ -54,6 +55,7 @@ class Server(Protocol):
 class Client(Protocol):
     """The client connection: its stream, what it has read ahead, and the upstream connection it keeps."""
 
+    exchange: Any
     stream: Any
     info: ClientInfo
     buffer: bytes

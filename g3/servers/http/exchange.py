@@ -26,19 +26,23 @@ class Exchange:
 
     task_type = ""
 
-    def __init__(self, client: Client, request: Request, target: Target, now: float) -> None:
+    def __init__(self, client: Client, request: Request, target: Target, now: float, task: Task | None = None) -> None:
+        """@param task: of an exchange that hands its request over to this one: counted already."""
         server = client.server
         self.client = client
         self.request = request
         self.target = target
-        self.task = Task(self.task_type, server.type_word, server.config.name, client.info, target.upstream, now)
-        self.task.path = target.path
+        if task is None:
+            task = Task(self.task_type, server.type_word, server.config.name, client.info, target.upstream, now)
+            task.path = target.path
+            server.task_started()
+        task.type = self.task_type
+        self.task = task
         self.rsp_status = 0
         #: Whether bytes from the client belong to this exchange (and not to the next request).
         self.wants_body = False
         self.ended = False
         self.marks = Marks(self) if server.task_log is not None else None
-        server.task_started()
 
     def start(self) -> None:
         """Begin; called once, after the client connection knows its exchange."""

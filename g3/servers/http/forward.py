@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from g3.proto.http1.response import Response
     from g3.servers.http.client import Client
     from g3.servers.http.target import Target
+    from g3.task import Task
 
 #: Body bytes still to come from which on a body of known length is piped from socket to socket.
 PIPE_FROM = 262144
@@ -90,8 +91,8 @@ class Forward(Exchange):
 
     task_type = "HttpForward"
 
-    def __init__(self, client: Client, request: Request, target: Target, now: float) -> None:
-        super().__init__(client, request, target, now)
+    def __init__(self, client: Client, request: Request, target: Target, now: float, task: Task | None = None) -> None:
+        super().__init__(client, request, target, now, task)
         #: The TLS that we speak with the upstream.
         self.tls = target.tls
         self.reused = False
@@ -117,10 +118,8 @@ class Forward(Exchange):
     # -- towards the upstream
 
     def start(self) -> None:
-        if self._request_body is not None:
-            self.wants_body = not self._request_body.done
-            if not self._take_buffered():
-                return
+        if not self._take_buffered():
+            return
         server = self.client.server
         if server.destination.forbids(self.task.upstream):
             server.stats.forbidden_dest_denied += 1
@@ -129,6 +128,11 @@ class Forward(Exchange):
         if server.config.flush_task_log_on_created:
             self.note(TaskEvent.CREATED)
         self._choose()
+
+    def start_by(self, escaper: Any) -> None:
+        """As L{start}, for a request that was let in and whose routes were followed by another exchange."""
+        if self._take_buffered():
+            self._carry(escaper)
 
     def _choose(self) -> None:
         """Follow the routes, then go."""
@@ -140,7 +144,10 @@ class Forward(Exchange):
             self._carry(picked)
 
     def _take_buffered(self) -> bool:
-        """Check the body bytes that came with the head before anything goes upstream."""
+        """Check the body bytes that came with the head before anything goes upstream. Whether to go on."""
+        if self._request_body is None:
+            return True
+        self.wants_body = not self._request_body.done
         data = self.client.take()
         if data and self.wants_body:
             self.body_received(data)
@@ -170,7 +177,7 @@ class Forward(Exchange):
     def _carry(self, escaper: Any) -> None:
         """Send over a kept connection if there is a live one, else over a new one."""
         capability = IHTTPForward(escaper, None)
-        if capability is None:
+        if capability is None or (self.target.scheme == "ftp" and not capability.http_capability.forwards_ftp(self.request.method)):
             self.fail(MethodUnavailable())
             return
         target, task = self.target, self.task

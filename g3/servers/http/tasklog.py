@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from g3.logs.task import HTTPForwardNotes, TaskEvent, Traffic, log_http_forward, log_tcp_connect
+from g3.logs.task import FTPNotes, HTTPForwardNotes, TaskEvent, Traffic, log_ftp_over_http, log_http_forward, log_tcp_connect
 
 if TYPE_CHECKING:
     from g3.errors import TaskError
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from g3.proto.http1.request import Request
     from g3.servers.http.client import Client
     from g3.servers.http.target import Target
-    from g3.task import Task
+    from g3.task import ConnectNotes, Task
 
 
 class Logged(Protocol):
@@ -33,6 +33,12 @@ class Forwarded(Logged, Protocol):
     reused: bool
     origin_status: int
     times: list[float]
+
+
+class FTP(Logged, Protocol):
+    """One for an ftp:// URI; C{data} as in L{g3.servers.http_proxy.ftp_exchange}."""
+
+    data: ConnectNotes
 
 
 class Marks:
@@ -70,14 +76,11 @@ def log_connect(logger: Logger, exchange: Logged, event: TaskEvent, now: float, 
 
 def log_forward(logger: Logger, exchange: Forwarded, event: TaskEvent, now: float, error: TaskError | None) -> None:
     """A record of a forwarded request."""
-    request, target, marks = exchange.request, exchange.target, exchange.marks
+    request, marks = exchange.request, exchange.marks
     if marks is None:
         return
-    uri = target.logged(request).decode("latin-1")
-    notes = HTTPForwardNotes(request.method.decode("ascii"), uri, exchange.client.server.config.log_uri_max_chars)
-    agents = request.user_agents
-    if agents:
-        notes.user_agent = agents[0].decode("latin-1")
+    notes = HTTPForwardNotes(request.method.decode("ascii"), _uri(exchange), exchange.client.server.config.log_uri_max_chars)
+    notes.user_agent = _user_agent(request)
     notes.pipeline_wait = exchange.task.wait
     notes.reuse_connection = exchange.reused
     notes.rsp_status = exchange.rsp_status
@@ -87,3 +90,27 @@ def log_forward(logger: Logger, exchange: Forwarded, event: TaskEvent, now: floa
     notes.dur_req_send_hdr, notes.dur_req_send_all = sent_head, sent_all
     notes.dur_rsp_recv_hdr, notes.dur_rsp_recv_all = got_head, got_all
     log_http_forward(logger, exchange.task, notes, event, now, error=error, traffic=marks.traffic(exchange))
+
+
+def log_ftp(logger: Logger, exchange: FTP, event: TaskEvent, now: float, error: TaskError | None, control: Any, data: Any) -> None:
+    """A record of FTP over HTTP; C{control} and C{data} are the streams, None where there is none."""
+    request, marks = exchange.request, exchange.marks
+    if marks is None:
+        return
+    notes = FTPNotes(request.method.decode("ascii"), _uri(exchange), exchange.client.server.config.log_uri_max_chars, exchange.data)
+    notes.user_agent = _user_agent(request)
+    notes.rsp_status = exchange.rsp_status
+    if control is not None:
+        notes.control_read, notes.control_written = control.bytes_in, control.bytes_out
+    if data is not None:
+        notes.data_read, notes.data_written = data.bytes_in, data.bytes_out
+    log_ftp_over_http(logger, exchange.task, notes, event, now, error=error, traffic=marks.traffic(exchange))
+
+
+def _uri(exchange: Logged) -> str:
+    return exchange.target.logged(exchange.request).decode("latin-1")
+
+
+def _user_agent(request: Request) -> str:
+    agents = request.user_agents
+    return agents[0].decode("latin-1") if agents else ""

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from g3.servers.http.connection import ClientConnection
 from g3.servers.http.forward import Forward
 from g3.servers.http_proxy.connect import Connect
+from g3.servers.http_proxy.ftp_exchange import FTPOverHTTP
 
 if TYPE_CHECKING:
     from g3.proto.http1.request import Request
     from g3.servers.http.exchange import Exchange
+    from g3.servers.http_proxy.ftp import FTPClient
     from g3.servers.http_proxy.target import Targets
     from g3.task import ClientInfo
 
@@ -19,12 +21,17 @@ if TYPE_CHECKING:
 class ProxyConnection(ClientConnection):
     """Its requests say where they go."""
 
-    __slots__ = ("_targets",)
+    __slots__ = ("_ftp", "_targets")
 
     def __init__(self, server: Any, stream: Any, info: ClientInfo, targets: Targets) -> None:
         super().__init__(server, stream, info)
         self._targets = targets
+        self._ftp: FTPClient = server.config.ftp_client
 
     def exchange_of(self, request: Request, now: float) -> Exchange:
         target = self._targets.resolve(request)
-        return Connect(self, request, target, now) if target.connect else Forward(self, request, target, now)
+        if target.connect:
+            return Connect(self, request, target, now)
+        if target.scheme == "ftp":
+            return FTPOverHTTP(self, request, target, now, self._ftp)
+        return Forward(self, request, target, now)

@@ -54,13 +54,11 @@ class Targets:
             raise HTTPError("Upgrade is not supported", 501)
         if uri.form != ABSOLUTE or (self._local_names and self._host_name(request) in self._local_names):
             uri = self._local(request, uri)
-        if uri.scheme == "ftp":
-            raise HTTPError("ftp is not supported", 501)
         if not request.host:
             request.set_host(self._authority(uri))
         if self._steal:
             request.drop(_FORWARDED)
-        if self._drop_port and uri.port == PORTS[uri.scheme]:
+        if self._drop_port and uri.scheme != "ftp" and uri.port == PORTS[uri.scheme]:
             self._drop_default_port(request, uri.port)
         return uri
 

@@ -34,7 +34,7 @@ class DummyDenyTests(SynchronousTestCase):
             escaper.http_forward(task),
             escaper.https_forward(task, None, ""),  # type: ignore[arg-type]
             escaper.ftp_control(task),
-            escaper.ftp_data(task, 20),
+            escaper.ftp_data(task, None, 20),
             escaper.udp_connect(task),
             escaper.udp_relay(task),
         )

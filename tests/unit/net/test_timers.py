@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from g3.net.timers import TimerWheel
+from g3.errors import NegotiationPeerTimeout, NegotiationReadFailed
+from g3.net.timers import TimerWheel, within
 
 
 class TimerWheelTests(SynchronousTestCase):
@@ -111,3 +113,47 @@ class TimerWheelTests(SynchronousTestCase):
     def test_the_granularity_must_be_positive(self) -> None:
         """Else ValueError."""
         self.assertRaises(ValueError, TimerWheel, self.clock, 0)
+
+
+class Within(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.timers = TimerWheel(self.clock)
+        self.work: Deferred[str] = Deferred()
+
+    async def wait(self) -> str:
+        return await self.work
+
+    def begin(self) -> Deferred[str]:
+        return Deferred.fromCoroutine(within(self.timers, 10.0, self.wait(), NegotiationPeerTimeout))
+
+    def test_what_is_done_in_time_is_returned(self) -> None:
+        doing = self.begin()
+        self.work.callback("done")
+        self.assertEqual(self.successResultOf(doing), "done")
+        self.clock.advance(11)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_what_is_late_is_cancelled(self) -> None:
+        doing = self.begin()
+        self.clock.advance(9)
+        self.assertNoResult(doing)
+        self.clock.advance(2)
+        self.failureResultOf(doing, NegotiationPeerTimeout)
+        self.assertTrue(self.work.called)
+
+    def test_an_error_passes(self) -> None:
+        doing = self.begin()
+        self.work.errback(NegotiationReadFailed())
+        self.failureResultOf(doing, NegotiationReadFailed)
+
+    def test_a_cancelled_task_is_not_late(self) -> None:
+        doing = self.begin()
+        doing.cancel()
+        self.failureResultOf(doing, CancelledError)
+        self.assertTrue(self.work.called)
+
+    def test_what_is_done_at_once_sets_no_timer(self) -> None:
+        self.work.callback("now")
+        self.assertEqual(self.successResultOf(self.begin()), "now")
+        self.assertEqual(self.clock.getDelayedCalls(), [])

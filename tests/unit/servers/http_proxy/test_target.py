@@ -84,7 +84,7 @@ class TargetsTests(SynchronousTestCase):
         self.refused(400, b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\nX-Path: three\r\n\r\n", **config)
 
     def test_what_is_not_served_is_501(self) -> None:
-        self.refused(501, b"GET ftp://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        self.refused(501, b"GET gopher://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n")
         self.refused(501, b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
         self.refused(501, b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
 
