@@ -94,6 +94,7 @@ def start_nginx(directory: Path, servers: str, *ports: int, namespace: Namespace
 
 SQUID_CONFIG = """
 http_port 127.0.0.1:{port}
+{more}
 http_access allow all
 cache deny all
 cache_mem 0 MB
@@ -105,7 +106,6 @@ netdb_filename none
 pinger_enable off
 shutdown_lifetime 0 seconds
 visible_hostname next.local
-{more}
 """
 
 

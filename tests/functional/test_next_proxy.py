@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""proxy_http with a real squid as the next proxy and an origin that keeps what it was sent."""
+"""proxy_http with a real squid as the next proxy: the escaper by itself with an origin that keeps what it was sent, and in a daemon with curl."""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from g3.tree.node import NodeContext
 from g3.tree.slots import Slots
 from tests.functional.peers import RecordingOrigin, start_squid
 from tests.functional.processes import free_port
+from tests.functional.stage import HELLO, StageTestCase
 
 CLIENT = ("192.0.2.7", 40000)
 
@@ -96,3 +98,74 @@ class ThroughSquid(TestCase):
             self.assertIn("503", str(error))
         else:
             self.fail("squid should have said no")
+
+
+CONFIG = """
+runtime: {thread_number: 0}
+log: discard
+resolver:
+  - {name: dns, type: c_ares, server: 127.0.0.1}
+escaper:
+  - {name: direct, type: direct_fixed, resolver: dns}
+  - {name: nowhere, type: dummy_deny}
+  - {name: login, type: proxy_http, proxy_addr: "127.0.0.1:3128", proxy_username: user, proxy_password: secret}
+  - {name: stranger, type: proxy_http, proxy_addr: "127.0.0.1:3128", proxy_username: user, proxy_password: wrong}
+  - {name: whole, type: proxy_http, proxy_addr: "127.0.0.1:8100", http_forward_capability: {forward_https: true}}
+  - {name: parts, type: proxy_http, proxy_addr: "127.0.0.1:8100"}
+  - {name: chosen, type: route_select, next_nodes: [nowhere, {name: login, weight: 2}, {name: stranger, weight: 0}], next_pick_policy: serial}
+server:
+"""
+SERVER = """
+  - {{name: {name}, type: http_proxy, listen: "127.0.0.1:{port}", escaper: {name}, server_id: {name}, tls_client: {{ca_certificate: ca.pem}}}}
+"""
+SERVERS = ("direct", "login", "stranger", "whole", "parts", "chosen")
+GUARD = """
+auth_param basic program /usr/lib/squid/basic_ncsa_auth {users}
+acl known proxy_auth REQUIRED
+http_access deny !known
+"""
+
+
+class InADaemon(StageTestCase):
+    """One http_proxy for each escaper; the one called direct is a next proxy too, and squid wants a login."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ca = self.start_web()
+        hashed = subprocess.run(["openssl", "passwd", "-apr1", "secret"], capture_output=True, text=True, check=True).stdout
+        users = Path(tempfile.mkdtemp(prefix="g3users")) / "users"
+        self.addCleanup(shutil.rmtree, users.parent)
+        users.parent.chmod(0o755)
+        users.write_text(f"user:{hashed}")
+        self.squid = start_squid(self.directory, 3128, GUARD.format(users=users), namespace=self.namespace)
+        self.keep(self.squid)
+        self.ports = {name: 8100 + number for number, name in enumerate(SERVERS)}
+        config = CONFIG + "".join(SERVER.format(name=name, port=port) for name, port in self.ports.items())
+        self.start_daemon(config, ports=list(self.ports.values()), namespace=self.namespace)
+
+    def through(self, server: str, *arguments: str) -> str:
+        """What curl prints, heads included, of a request through a server."""
+        return self.curl("-i", "--cacert", str(self.ca), "-x", f"http://127.0.0.1:{self.ports[server]}", *arguments)
+
+    def test_a_login_opens_the_next_proxy_and_a_wrong_one_does_not(self) -> None:
+        """Requests, tunnels, and https:// URIs with our TLS inside a tunnel; by a route too."""
+        for server in ("login", "chosen"):
+            self.assertIn(HELLO, self.through(server, "http://example.com/"))
+            self.assertIn(HELLO, self.through(server, "-p", "http://example.com/"))
+            self.assertIn(HELLO, self.through(server, "https://example.com/"))
+            self.assertIn(HELLO, self.through(server, "--request-target", "https://example.com/", "http://example.com/"))
+        # What a next proxy answers to a request is the answer; to our CONNECT it is our affair.
+        self.assertIn(" 407 ", self.through("stranger", "http://example.com/"))
+        self.assertIn(" 502 ", self.through("stranger", "--request-target", "https://example.com/", "http://example.com/"))
+        log = [line for line in self.squid.access_log().splitlines() if " user " in line]
+        self.assertEqual((len(log), sum("DENIED/407" in line for line in log)), (10, 2))
+
+    def test_https_is_forwarded_whole_only_to_who_can(self) -> None:
+        """http_forward_capability: with it the next proxy speaks TLS with the origin, and says so in its header; else we do, in a tunnel."""
+        target = ("--request-target", "https://example.com/", "http://example.com/")
+        for server, told in (("whole", 2), ("parts", 1)):
+            answer = self.through(server, *target)
+            self.assertIn(HELLO, answer)
+            self.assertEqual(answer.count("X-BD-Remote-Connection-Info"), told, answer)
+            self.assertIn(HELLO, self.through(server, "https://example.com/"))
+            self.assertIn(HELLO, self.through(server, "http://example.com/"))
