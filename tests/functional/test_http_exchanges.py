@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import struct
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from OpenSSL import SSL
 
 from tests.functional.certificates import Authority, pem
+from tests.functional.needs import need
 from tests.functional.peers import ScriptedOrigin, read_exactly, read_head
 from tests.functional.processes import free_port
 from tests.functional.rawhttp import RawClient
@@ -534,6 +536,39 @@ class WhoIsCarriedTests(ExchangeCase):
         ]
         self.assertEqual(asked, [200, 200, 200, 525])
         self.assertEqual(names, ["a.test", "b.test", "c.test"])
+
+
+class OtherKeysTests(ExchangeCase):
+    """Keys that nothing else here looks at."""
+
+    def test_they_have_their_effect(self) -> None:
+        """ingress_network_filter, tcp_misc_opts on the client's socket, body_line_max_length both ways."""
+        need("ip")  # whose package brings ss
+
+        def script(connection: socket.socket, _number: int) -> None:
+            while head := read_head(connection):
+                line = b"0;x=" + b"y" * (200 if b"/long" in head else 20)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + line + b"\r\n\r\n")
+
+        origin = self.scripted(script)
+        port = self.proxy(
+            "    ingress_network_filter: {default: forbid, allow: 127.0.0.1}\n"
+            "    tcp_misc_opts: {congestion_control: reno}\n"
+            "    body_line_max_length: 100"
+        )
+        client = self.client(port)
+        self.assertEqual(client.ask(get(origin.port)).status, 200)
+        own = f"( sport = :{port} and dport = :{client.sock.getsockname()[1]} )"
+        said = subprocess.run(["ss", "-Htin", own], capture_output=True, text=True, check=True).stdout
+        self.assertIn(" reno ", said)
+        self.assertEqual(client.ask(get(origin.port, "/long")).status, 502)
+        for length, status in ((20, 200), (200, 400)):
+            client = self.client(port)
+            body = b"0;x=" + b"y" * length + b"\r\n\r\n"
+            self.assertEqual(client.ask(get(origin.port, "/", "Transfer-Encoding: chunked", method="POST") + body).status, status)
+        stranger = socket.create_connection(("127.0.0.1", port), 10, ("127.0.0.2", 0))
+        self.addCleanup(stranger.close)
+        self.assertTrue(RawClient(port, sock=stranger).ended(), "closed without a word")
 
 
 class LocalRequestTests(ExchangeCase):
