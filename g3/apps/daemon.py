@@ -28,6 +28,8 @@ import g3
 from g3.apps import privileges
 from g3.control.commands import Commands
 from g3.control.endpoint import ControlSocket, make_directory, shared_name, unique_name
+from g3.control.handover import Predecessor, take
+from g3.control.messages import Handing
 from g3.control.server import ControlFactory, ControlListener
 from g3.errors import ConfigError
 from g3.logs.hub import LogHub
@@ -103,6 +105,7 @@ class BaseDaemon(MultiService):
         self._main = main
         self._seat = seat
         self._listeners: dict[str, ControlListener] = {}
+        self._predecessor: Predecessor | None = None
         self._waiting: Deferred[None] | None = None
         self._leaving = False
 
@@ -117,6 +120,7 @@ class BaseDaemon(MultiService):
         self._install_signals()
         try:
             self.bind()
+            self._inherit()
         except ConfigError as error:
             self._start_failed(error)
         self._prepare()
@@ -130,6 +134,18 @@ class BaseDaemon(MultiService):
             make_directory(self.settings.control_dir, self.settings.uid)
             self._open_control(unique_name(self.settings.group, os.getpid()), replace=False)
             self._own_control()
+
+    def _inherit(self) -> None:
+        """Take over the sockets of the daemon that serves our group now, if there is one. Raises ConfigError."""
+        if not self.controlled or not self.settings.shared_control:
+            return
+        path = self.settings.control_dir / shared_name(self.settings.group)
+        uids = {0, os.geteuid(), os.geteuid() if self.settings.uid is None else self.settings.uid}
+        estate = take(path, uids)
+        if estate is None:
+            return
+        self._predecessor = Predecessor(self.reactor, path, uids)
+        self.root.listeners.inherit(estate.listeners)
 
     def look_over(self, main: MainConfig) -> None:
         """Warn of what is allowed and unwise. Called first of all."""
@@ -223,7 +239,6 @@ class BaseDaemon(MultiService):
             return
         try:
             self.root.begin()
-            self.resume_controller()
         except ConfigError as error:
             self._start_failed(error)
             return
@@ -239,6 +254,29 @@ class BaseDaemon(MultiService):
 
     def serve(self) -> None:
         """All is there: be found, and say so."""
+        if self._predecessor is not None:
+            Deferred.fromCoroutine(self._succeed(self._predecessor)).addErrback(lambda failure: self._start_failed(failure.value))
+            return
+        try:
+            self.resume_controller()
+        except ConfigError as error:
+            self._start_failed(error)
+            return
+        self._found()
+
+    async def _succeed(self, before: Predecessor) -> None:
+        """Have what only one daemon of a group can have. The one before us leaves when we have it. Raises ConfigError."""
+        await before.release()
+        try:
+            self.resume_controller()
+        except ConfigError:
+            await before.resume()
+            raise
+        self.root.listeners.settle_inherited()
+        await before.retire()
+        self._found()
+
+    def _found(self) -> None:
         if self.controlled:
             self._listeners[unique_name(self.settings.group, os.getpid())].start()
         if self._statsd is not None:
@@ -304,6 +342,18 @@ class BaseDaemon(MultiService):
             log.error("reload refused, nothing was changed:\n{error}", error=failure.value)
         else:
             log.failure("reload failed, nothing was changed", failure)
+
+    # A successor
+
+    def hand_over(self) -> Handing:
+        """The listening sockets, for a successor; they stay ours too."""
+        listeners = self.root.listeners.keyed()
+        told = {"listeners": list(listeners), "passed": 0, "version": self.version, "pid": os.getpid()}
+        return Handing(told, [sock.fileno() for sock in listeners.values()])
+
+    def succeeded_by(self, pid: int) -> None:
+        """That process has the shared control socket from now on."""
+        log.info("process {pid} takes over", pid=pid)
 
     # What a shutdown does to us
 

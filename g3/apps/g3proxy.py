@@ -62,6 +62,9 @@ def twistd_words(options: argparse.Namespace, program: str = "g3proxy") -> list[
         if value is not None:
             words.append(f"--{name.replace('_', '-')}={value}")
     words += [f"--{name.replace('_', '-')}" for name in _FLAGS if getattr(options, name, False)]
+    if not (options.daemon or options.systemd or options.monitored):
+        # As upstream: by the name of its group alone no daemon is taken over from.
+        words.append("--alone")
     return words + ["--verbose"] * options.verbose
 
 

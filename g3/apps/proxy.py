@@ -35,8 +35,9 @@ class BaseOptions(usage.Options):
     program: ClassVar[str] = "g3proxy"
     optFlags: ClassVar[tuple[tuple[Any, ...], ...]] = (
         ("test-config", "t", "Check the configuration and exit: 0 when it can be used, 1 with every problem when not."),
-        ("systemd", "s", "Run under systemd: make the control socket that all daemons of the group share."),
-        ("monitored", "m", "Run under another process manager: make the shared control socket."),
+        ("systemd", "s", "Run under systemd: have the shared control socket of the group, and take over from the daemon that has it."),
+        ("monitored", "m", "Run under another process manager: the same."),
+        ("alone", None, "Serve beside other daemons of the group: take over from none, make no shared control socket."),
         ("json-schema", None, "Print the JSON Schema of the configuration and exit."),
         ("dump-config", None, "Print the configuration as it takes effect and exit."),
     )
@@ -197,7 +198,8 @@ def settings(options: BaseOptions) -> Settings:
     return Settings(
         control_dir=Path(options.get("control-dir", DEFAULT_DIRECTORY)),
         group=options["group-name"],
-        shared_control=bool(options["systemd"] or options["monitored"] or not twistd.get("nodaemon", True)),
+        shared_control=not options["alone"]
+        and bool(options["systemd"] or options["monitored"] or options["group-name"] or not twistd.get("nodaemon", True)),
         verbosity=options["verbose"],
         pid_file=twistd.get("pidfile") or "",
         uid=twistd.get("uid"),

@@ -13,6 +13,7 @@ from g3.tree.query import query
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from g3.control.messages import Handing
     from g3.tree.offline import Shutdown
     from g3.tree.root import ISource, Root
 
@@ -34,6 +35,12 @@ class IControlled(Protocol):
 
     @property
     def source(self) -> ISource: ...
+
+    def hand_over(self) -> Handing:
+        """The listening sockets, for a successor."""
+
+    def succeeded_by(self, pid: int) -> None:
+        """That process asked for the shared control socket."""
 
 
 class Commands:
@@ -67,6 +74,15 @@ class Commands:
 
     async def offline(self) -> str:
         self._daemon.shutdown.offline()
+        return SUCCESS
+
+    async def hand_over(self) -> Handing:
+        return self._daemon.hand_over()
+
+    async def release_controller(self, pid: int) -> str:
+        if not self._daemon.shutdown.release():
+            raise ControlError("it is leaving already")
+        self._daemon.succeeded_by(pid)
         return SUCCESS
 
     async def cancel_shutdown(self) -> str:
@@ -149,6 +165,8 @@ class Commands:
 Commands.table = {
     "version": (Commands.version, {}),
     "offline": (Commands.offline, {}),
+    "hand_over": (Commands.hand_over, {}),
+    "release_controller": (Commands.release_controller, {"pid": int}),
     "cancel_shutdown": (Commands.cancel_shutdown, {}),
     "force_quit": (Commands.force_quit, {"name": str}),
     "force_quit_all": (Commands.force_quit_all, {}),

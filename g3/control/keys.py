@@ -89,7 +89,7 @@ def rescan(root: Any) -> None:
         store.rescan()
 
 
-_SHARED = ("version", "offline", "cancel_shutdown", "force_quit", "force_quit_all", "list", "reload_node")
+_SHARED = ("version", "offline", "hand_over", "release_controller", "cancel_shutdown", "force_quit", "force_quit_all", "list", "reload_node")
 
 KeyCommands.table = {
     **{name: Commands.table[name] for name in _SHARED},

@@ -8,9 +8,13 @@ A client may send the next request when it has the answer to the last.
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from g3.errors import G3Error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Bytes of a request line; what is published travels in it.
 MAX_REQUEST = 4 << 20
@@ -26,6 +30,14 @@ class ControlError(G3Error):
     def __init__(self, reason: str, code: int = ERROR_CODE) -> None:
         self.reason, self.code = reason, code
         super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Handing:
+    """A result with descriptors beside it (SCM_RIGHTS); whoever made it keeps them open until it is sent."""
+
+    value: Any
+    descriptors: Sequence[int]
 
 
 def encode(message: dict[str, Any]) -> bytes:

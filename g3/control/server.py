@@ -14,11 +14,11 @@ from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 from zope.interface import implementer
 
-from g3.control.messages import MAX_REQUEST, ControlError, answer, failure, parse_request
-from g3.errors import ConfigError, G3Error
+from g3.control.messages import MAX_REQUEST, ControlError, Handing, answer, failure, parse_request
+from g3.errors import G3Error
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from twisted.internet.interfaces import IAddress, IDelayedCall
     from twisted.python.failure import Failure
@@ -29,6 +29,8 @@ log = Logger()
 
 #: Clients at one time; more are closed at once.
 MAX_CLIENTS = 16
+#: Descriptors in one message (SCM_MAX_FD of Linux).
+DESCRIPTORS_AT_ONCE = 253
 _CREDENTIALS = struct.Struct("iII")
 
 
@@ -54,8 +56,8 @@ class ControlProtocol(LineReceiver):
         self._stop_waiting()
         self._busy = True
         self.pauseProducing()  # type: ignore[no-untyped-call]
-        done: Deferred[bytes] = Deferred.fromCoroutine(self._answer(line))
-        done.addBoth(self._answered)
+        done: Deferred[tuple[bytes, Sequence[int]]] = Deferred.fromCoroutine(self._answer(line))
+        done.addCallback(self._answered)
 
     def lineLengthExceeded(self, line: bytes) -> None:
         self._send(failure(ControlError(f"a request has at most {MAX_REQUEST} bytes")))
@@ -66,24 +68,32 @@ class ControlProtocol(LineReceiver):
         if self in self.factory.clients:
             self.factory.clients.remove(self)
 
-    async def _answer(self, line: bytes) -> bytes:
+    async def _answer(self, line: bytes) -> tuple[bytes, Sequence[int]]:
+        """The line to send, and the descriptors beside it."""
         try:
             command, arguments = parse_request(line)
-            return answer(await self.factory.run(command, arguments))
+            result = await self.factory.run(command, arguments)
+            return (answer(result.value), result.descriptors) if isinstance(result, Handing) else (answer(result), ())
         except ControlError as error:
-            return failure(error)
-        except ConfigError as error:
-            return failure(ControlError(str(error)))
+            return failure(error), ()
         except G3Error as error:
-            return failure(ControlError(str(error)))
+            return failure(ControlError(str(error))), ()
         except Exception as error:
             log.failure("a control command failed")
-            return failure(ControlError(f"internal error: {type(error).__name__}: {error}"))
+            return failure(ControlError(f"internal error: {type(error).__name__}: {error}")), ()
 
-    def _answered(self, line: Any) -> None:
+    def _answered(self, outcome: tuple[bytes, Sequence[int]]) -> None:
         self._busy = False
         if self.transport is None or not self.connected:
             return
+        line, descriptors = outcome
+        if descriptors:
+            try:
+                line = send_beside(self.transport.getHandle(), line, descriptors)  # type: ignore[attr-defined]
+            except OSError as error:
+                log.error("sockets cannot be handed over: {error}", error=error)
+                self._abort()
+                return
         self._send(line)
         # What the answer leaves queued must be taken in time, too.
         self._wait(self.factory.send_timeout + self.factory.receive_timeout)
@@ -186,6 +196,14 @@ class ControlListener:
     def connectionLost(self, reason: Failure) -> None:
         """The reactor gave up on the descriptor."""
         self._control.close()
+
+
+def send_beside(sock: socket.socket, line: bytes, descriptors: Sequence[int]) -> bytes:
+    """Send descriptors with the first bytes of a line; the rest of it, which is still to be sent. Raises OSError."""
+    for start in range(0, len(descriptors), DESCRIPTORS_AT_ONCE):
+        socket.send_fds(sock, [line[:1]], descriptors[start : start + DESCRIPTORS_AT_ONCE])
+        line = line[1:]
+    return line
 
 
 def peer_uid(client: socket.socket) -> int:

@@ -17,7 +17,7 @@ from g3.net.listen import TCPListener, bind_tcp
 from g3.net.sockopts import set_keepalive, set_mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from g3.net.options import TCPListen
 
@@ -51,7 +51,7 @@ class Claim:
 class Entry:
     """A listening socket and who claims it."""
 
-    __slots__ = ("_acceptor", "_pool", "claims", "key", "socket", "started")
+    __slots__ = ("_acceptor", "_pool", "claims", "inherited", "key", "socket", "started")
 
     def __init__(self, pool: ListenerPool, key: str, sock: socket.socket) -> None:
         self._pool = pool
@@ -59,6 +59,8 @@ class Entry:
         self.socket = sock
         self.claims: list[Claim] = []
         self.started: list[Claim] = []
+        #: Whether a daemon before us made it, by a configuration of its own.
+        self.inherited = False
         self._acceptor: Any = None
 
     def activate(self, claim: Claim) -> None:
@@ -147,6 +149,19 @@ class ListenerPool:
         for entry in [entry for entry in self._entries.values() if not entry.claims]:
             entry.close()
 
+    def inherit(self, sockets: Mapping[str, socket.socket]) -> None:
+        """Take over the sockets of a daemon before us, which serves on them until it is told to leave; each waits for a claim."""
+        for key, sock in sockets.items():
+            self.adopt_keyed(key, sock)
+            self._entries[key].inherited = True
+
+    def settle_inherited(self) -> None:
+        """What we inherited is ours now: it becomes what our configuration says."""
+        for entry in self._entries.values():
+            if entry.inherited and entry.claims:
+                entry.inherited = False
+                _adjust(entry.socket, entry.claims[-1].options)
+
     def sockets(self) -> Iterable[socket.socket]:
         """Every listening socket."""
         return [entry.socket for entry in self._entries.values()]
@@ -199,7 +214,8 @@ def _adjust(sock: socket.socket, options: TCPListen) -> None:
     set_keepalive(sock, options.keepalive)
     if options.max_segment_size is not None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, options.max_segment_size)
-    if options.netfilter_mark is not None:
+    if options.netfilter_mark is not None and sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) != options.netfilter_mark:
+        # Who may not set it needs not when it is set: workers.
         set_mark(sock, options.netfilter_mark)
 
 

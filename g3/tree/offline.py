@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 log = Logger()
 
 
+#: Seconds that a successor which took our control socket has at least to say that it serves.
+CONFIRM = 4.0
+
+
 class Phase(Enum):
     """Where a daemon is on its way out."""
 
@@ -122,7 +126,11 @@ class Shutdown:
         self._stop_timer()
         self.phase = Phase.WAITING
         delay = self._timeouts.server_offline_delay
-        log.info("going offline in {delay} s", delay=delay)
+        if self._restart:
+            delay = max(delay, CONFIRM)
+            log.info("a new process takes over; it has {delay} s to confirm", delay=delay)
+        else:
+            log.info("going offline in {delay} s", delay=delay)
         self._timer = self._clock.callLater(delay, self._no_news)
 
     def _no_news(self) -> None:

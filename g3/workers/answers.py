@@ -23,7 +23,7 @@ ONE = frozenset({"resolver_query", "escaper_get", "list_static_users", "list_dyn
 #: What changes a node until something else is published: a new worker must hear of it, too. The argument C{name} says whose it is.
 PUBLISHED = frozenset({"escaper_publish", "user_group_publish"})
 #: What the supervisor knows itself.
-OWN = frozenset({"version", "offline", "cancel_shutdown", "list", "reload", "reload_node"})
+OWN = frozenset({"version", "offline", "hand_over", "release_controller", "cancel_shutdown", "list", "reload", "reload_node"})
 #: What has an answer even while all workers are being replaced, and where it begins then.
 STATUS = "server_status"
 NOBODY = {"online": False, "alive_tasks": 0, "total_connections": 0, "total_tasks": 0}

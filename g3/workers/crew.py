@@ -197,6 +197,7 @@ class Crew:
         self._configuration: IConfiguration | None = None
         self._known: set[str] = set()
         self._ready: Deferred[None] | None = None
+        self._prepared: list[Deferred[None]] = []
         self.leaving = False
         self.closed = False
         self._watch = LoopingCall(self._look)
@@ -351,6 +352,8 @@ class Crew:
                 sockets = self._listeners.keyed()
                 await member.stage(self.generation, self._snapshot(self._configuration), sockets, known)
                 known = set(sockets)
+                if self._ready is not None:
+                    await self._all_could()
                 await member.commit()
                 await self._setup(member)
         except ConfigError as error:
@@ -368,6 +371,16 @@ class Crew:
             ready.callback(None)
         elif self._ready is None:
             log.info("{member} serves", member=member)
+
+    def _all_could(self) -> Deferred[None]:
+        """At the start nobody takes a client before everybody could prepare: a start that fails has served nobody."""
+        waiting: Deferred[None] = Deferred()
+        self._prepared.append(waiting)
+        if all(place.member is not None and (place.member.staged or place.member.generation) for place in self.places):
+            prepared, self._prepared = self._prepared, []
+            for each in prepared:
+                each.callback(None)
+        return waiting
 
     def _refused(self, member: Member, error: ConfigError) -> None:
         if self._ready is not None:

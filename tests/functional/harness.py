@@ -18,7 +18,7 @@ from tests.functional.needs import ROOT
 from tests.functional.processes import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tests.functional.namespaces import Namespace
 
@@ -87,13 +87,18 @@ class Daemon(Process):
         namespace: Namespace | None = None,
         arguments: Sequence[str] = (),
         packages: Sequence[Path] = (),
+        beside: Daemon | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
+        """
+        @param beside: another one whose control directory it shares.
+        """
         self.group = group
         # Short, since the name of a unix socket has room for 107 bytes only.
-        self.control_dir = Path(tempfile.mkdtemp(prefix="g3t"))
+        self.control_dir = Path(tempfile.mkdtemp(prefix="g3t")) if beside is None else beside.control_dir
         words = command_line(self.program, command)
         argv = [*words, "--config", str(config), "--group-name", group, "--control-dir", str(self.control_dir), *arguments]
-        super().__init__(self.program, argv, directory / f"{self.program}.log", namespace=namespace, env=environment(*packages))
+        super().__init__(self.program, argv, directory / f"{self.program}.log", namespace=namespace, env={**environment(*packages), **(env or {})})
         try:
             self.wait_until(self.control_socket.exists, "its control socket is there", 30)
             if ports:

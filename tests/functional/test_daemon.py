@@ -411,6 +411,7 @@ class EndTests(DaemonCase):
     def test_no_socket_stays_behind(self) -> None:
         """The control directory is empty."""
         daemon = self.daemon(arguments=("-m",))
+        self.waits_for(daemon, "is ready")
         self.assertEqual(sorted(path.name for path in daemon.control_dir.iterdir()), ["test.sock", f"test_{daemon.pid}.sock"])
         self.assertEqual(daemon.stop(signal.SIGINT), 0)
         self.assertEqual(list(daemon.control_dir.iterdir()), [])
@@ -622,6 +623,7 @@ class ControlTests(DaemonCase):
     def test_the_shared_socket_of_a_group_without_a_name_is_found(self) -> None:
         """An empty group is _.sock for the daemon and for us."""
         daemon = self.daemon(arguments=("-m",), group="")
+        self.waits_for(daemon, "is ready")
         done = subprocess.run(
             [str(BIN / "g3proxy-ctl"), "-C", str(daemon.control_dir), "-G", "", "version"],
             env={**os.environ, **environment()},

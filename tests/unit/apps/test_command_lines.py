@@ -50,7 +50,7 @@ class TwistdOptionsTests(SynchronousTestCase):
         def words(*given: str) -> list[str]:
             return g3proxy.twistd_words(g3proxy.parser().parse_args(given))
 
-        self.assertEqual(words("-c", "a"), ["--nodaemon", "--pidfile=", "g3proxy", "--config=a"])
+        self.assertEqual(words("-c", "a"), ["--nodaemon", "--pidfile=", "g3proxy", "--config=a", "--alone"])
         self.assertEqual(words("-d", "-p", "/p", "-c", "a"), ["--pidfile=/p", "g3proxy", "--config=a"])
         self.assertEqual(
             words("-vv", "-m", "-G", "g", "-C", "/d", "-c", "a", "-g"),

@@ -41,7 +41,7 @@ class CommandLineTests(SynchronousTestCase):
         return g3proxy.twistd_words(helper_command.parser(program, "").parse_args(given), program)
 
     def test_upstreams_options_become_twistds(self) -> None:
-        wanted = ["--nodaemon", "--pidfile=", "g3fcgen", "--config=a", "--group-name=port5", "--recv-buf-size=4096"]
+        wanted = ["--nodaemon", "--pidfile=", "g3fcgen", "--config=a", "--group-name=port5", "--recv-buf-size=4096", "--alone"]
         self.assertEqual(self.words("g3fcgen", "-c", "a", "-G", "port5", "--recv-buf-size", "4096"), wanted)
 
     def test_there_is_no_control_socket_and_no_graph(self) -> None:
