@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from g3.config.problems import Place
     from g3.config.value import Reference
 
+#: Words of types that are two words.
+_LOGGED = {"rproxy": "RProxy", "tproxy": "TProxy"}
 #: The kinds in the order they are made, and undone in reverse.
 KINDS = ("resolver", "escaper", "user_group", "auditor", "server")
 
@@ -34,7 +36,7 @@ class NodeConfig:
     @property
     def log_type(self) -> str:
         """What the logs call the type: upstream has CamelCase there."""
-        return "".join(word.capitalize() for word in self.type_word.split("_"))
+        return "".join(_LOGGED.get(word, word.capitalize()) for word in self.type_word.split("_"))
 
 
 @config_class

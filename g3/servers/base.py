@@ -26,8 +26,9 @@ from g3.tree.node import Node
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
+    from g3.net.tls.provider import ServerTLS
     from g3.servers.config import ListenKeys, StreamServerConfig
     from g3.task import SocketAddress
     from g3.tree.listeners import Claim
@@ -145,18 +146,32 @@ class Listener(Node):
         if self._tls is None:
             self._begin(stream, info)
         else:
-            Deferred.fromCoroutine(self._accept_tls(stream, info))
+            self._run(self._accept_tls(stream, info, self._tls))
 
-    async def _accept_tls(self, stream: Any, info: ClientInfo) -> None:
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Do what takes its time for a client; what goes wrong in it is told to L{failed}."""
+        Deferred.fromCoroutine(self._watched(coroutine))
+
+    async def _watched(self, coroutine: Coroutine[Any, Any, None]) -> None:
         try:
-            secure = await tls_accept(stream, self._tls)
+            await coroutine
+        except Exception as error:
+            self.failed(error)
+
+    async def _accept_tls(self, stream: Any, info: ClientInfo, tls: ServerTLS) -> None:
+        try:
+            secure = await tls_accept(stream, tls)
         except TLSHandshakeTimeout:
             self.listen_stats.timeout += 1
         except G3Error as error:
-            self.listen_stats.failed += 1
-            self.log.debug("{server}: TLS handshake with {client} failed: {error}", server=self.name, client=info.client, error=error)
+            self._not_secured(info, error)
         else:
             self._begin(secure, info)
+
+    def _not_secured(self, info: ClientInfo, error: G3Error) -> None:
+        """TLS did not come about."""
+        self.listen_stats.failed += 1
+        self.log.debug("{server}: TLS handshake with {client} failed: {error}", server=self.name, client=info.client, error=error)
 
     def denied(self, info: ClientInfo) -> bool:
         """Whether C{ingress_network_filter} keeps this client out; counted."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from twisted.internet.defer import Deferred
-
 from g3.config.schema import config_class, key
 from g3.config.values.basic import Reference
 from g3.config.values.duration import Duration
@@ -24,7 +22,6 @@ from g3.servers.config import ListenKeys, TLSKeys
 from g3.task import ClientInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
 
     from g3.net.options import TCPListen
     from g3.net.tls.options import ServerTLSOptions
@@ -71,15 +68,6 @@ class PortServer(Listener):
             self._secure(stream, info)
         else:
             self._run(self._introduced(stream, info, self.config.proxy_protocol))
-
-    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        Deferred.fromCoroutine(self._watched(coroutine))
-
-    async def _watched(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        try:
-            await coroutine
-        except Exception as error:
-            self.failed(error)
 
     async def _introduced(self, stream: Any, info: ClientInfo, version: int) -> None:
         """Read the PROXY protocol header. One that names nobody leaves the socket's addresses."""

@@ -4,6 +4,9 @@
 from g3.component import ComponentMaker
 
 server_http_proxy = ComponentMaker("server", "http_proxy", "g3.servers.http_proxy.HTTPProxyServer")
+server_http_rproxy = ComponentMaker(
+    "server", "http_rproxy", "g3.servers.http_rproxy.HTTPRProxyServer", aliases=("http_reverse_proxy", "http_gateway")
+)
 server_socks_proxy = ComponentMaker("server", "socks_proxy", "g3.servers.socks_proxy.SocksProxyServer")
 server_dummy_close = ComponentMaker("server", "dummy_close", "g3.servers.dummy_close.DummyCloseServer")
 server_plain_tcp_port = ComponentMaker(

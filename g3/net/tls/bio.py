@@ -59,7 +59,7 @@ class TLSOverStream:
         self.disconnecting = self.truncated = False
         self.tls: TLSInfo = side.info(connection)
         self._tls: Any = connection
-        self._side = side
+        self.side = side
         self._unread = b""
         self._producer: Any = None
         self._paused = True
@@ -131,7 +131,7 @@ class TLSOverStream:
 
     @property
     def peer_certificate(self) -> Certificate | None:
-        return None if self._tls is None else self._side.peer_certificate(self._tls)
+        return None if self._tls is None else self.side.peer_certificate(self._tls)
 
     def getPeer(self) -> Any:
         return self.below.getPeer()
@@ -235,7 +235,7 @@ class TLSOverStream:
             self.bytes_in += len(data)
             if self._keep:
                 self._keep = False
-                self._side.remember(self._tls)
+                self.side.remember(self._tls)
             self.protocol.dataReceived(data)
         if self._eof:
             self._tell_eof()

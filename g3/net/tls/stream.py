@@ -55,7 +55,7 @@ class TLSStream(Stream):
     its end. C{tls} says what was agreed on.
     """
 
-    __slots__ = ("_again", "_held", "_keep", "_notified", "_read_wants_write", "_side", "_tls", "_tried", "tls", "truncated")
+    __slots__ = ("_again", "_held", "_keep", "_notified", "_read_wants_write", "_tls", "_tried", "side", "tls", "truncated")
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class TLSStream(Stream):
         """@param connection: of C{side} on C{sock}, its handshake done."""
         super().__init__(reactor, sock, local=local, peer=peer, read_size=read_size)
         self._tls = connection
-        self._side = side
+        self.side = side
         self.tls: TLSInfo = side.info(connection)
         self.truncated = False
         #: What ended the reading behind the bytes that were just delivered.
@@ -97,7 +97,7 @@ class TLSStream(Stream):
     @property
     def peer_certificate(self) -> Certificate | None:
         """The peer's own certificate, while connected."""
-        return None if self._tls is None else self._side.peer_certificate(self._tls)
+        return None if self._tls is None else self.side.peer_certificate(self._tls)
 
     def wire_bytes(self) -> tuple[int, int]:
         """Bytes received and sent above TCP, the handshake included, as the kernel counts them; without a socket those of the application."""
@@ -140,7 +140,7 @@ class TLSStream(Stream):
             self.bytes_in += len(data)
             if self._keep:
                 self._keep = False
-                self._side.remember(self._tls)
+                self.side.remember(self._tls)
             self.protocol.dataReceived(data)
             if self._held is not None:
                 self._go_on()

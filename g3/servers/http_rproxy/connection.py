@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A client connection of an http_rproxy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from g3.servers.http.connection import ClientConnection
+from g3.servers.http.forward import Forward
+
+if TYPE_CHECKING:
+    from g3.proto.http1.request import Request
+    from g3.servers.http_rproxy.sites import Sites
+    from g3.task import ClientInfo
+
+
+class SiteConnection(ClientConnection):
+    """Its requests are for one of the server's sites. What became of them in a reload is seen by the next connection."""
+
+    __slots__ = ("_side", "_sites")
+
+    def __init__(self, server: Any, stream: Any, info: ClientInfo, sites: Sites) -> None:
+        super().__init__(server, stream, info)
+        self._sites = sites
+        self._side = getattr(stream, "side", None)
+
+    def exchange_of(self, request: Request, now: float) -> Forward:
+        host, uri = self._sites.read(request)
+        return Forward(self, request, self._sites.target(request, host, uri, self.info, self._side), now)
