@@ -40,6 +40,7 @@ from g3.net.tls.context import client_context, server_context
 from g3.net.tls.handshake import accept
 from g3.net.tls.options import ClientTLSOptions
 from g3.net.transport import Stream
+from g3.task import ConnectNotes
 from g3.testing.nodes import StaticResolver, make_context, make_task
 from g3.testing.streams import HalfCloseRecorder
 
@@ -242,6 +243,30 @@ class EscaperConformance:
     async def test_https_forward_refused_is_a_connect_error(self: Any) -> None:
         if IHTTPForward.providedBy(self.escaper) and not self.escaper.http_capability.forward_https:
             await self.fails(self.escaper.https_forward(make_task("127.0.0.1", unused_port()), client_context(ClientTLSOptions()), NAME))
+
+    async def test_ftp_data_reaches_the_host_of_the_control_stream(self: Any) -> None:
+        """At any port of it; what was done is noted apart, and bytes go both ways."""
+        if not IFTPConnect.providedBy(self.escaper):
+            return
+        task = make_task(NAME, await self.upstream())
+        control = await self.escaper.ftp_control(task)
+        self.noted(task)
+        task.connect = ConnectNotes()
+        data = await self.escaper.ftp_data(task, control, await self.upstream())
+        self.noted(task)
+        self.assertEqual(data.peer[0], control.peer[0])
+        self.assertEqual(data.local[0], control.local[0])
+        await self.exchange(data)
+        await self.exchange(control)
+
+    async def test_ftp_refused_is_a_connect_error(self: Any) -> None:
+        if not IFTPConnect.providedBy(self.escaper):
+            return
+        await self.fails(self.escaper.ftp_control(make_task("127.0.0.1", unused_port())))
+        task = make_task("127.0.0.1", await self.upstream())
+        control = await self.escaper.ftp_control(task)
+        await self.fails(self.escaper.ftp_data(task, control, unused_port()))
+        control.abortConnection()
 
     # -- datagrams
 

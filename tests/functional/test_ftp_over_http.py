@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FTP over HTTP: curl asks http_proxy for ftp:// URIs of a real vsftpd."""
+"""FTP over HTTP: curl asks http_proxy for ftp:// URIs of a real vsftpd, and raw clients for those of servers that do not behave."""
 
 from __future__ import annotations
 
+import atexit
+import http.client
+import os
+import socket
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from tests.functional.ftp_server import FTPServer
+from tests.functional.harness import Daemon
 from tests.functional.needs import need
 from tests.functional.peers import VSFTPD_ANONYMOUS, start_vsftpd
 from tests.functional.processes import free_port
@@ -70,3 +76,249 @@ class VsftpdTests(ProxyCase):
         self.assertFalse((self.root / "below").exists())
         self.assertEqual(self.curl("below/copy", "-X", "DELETE")[0], 404)
         self.assertEqual(self.curl("small%20file", "-I")[0], 200)
+
+
+class HostileServerTests(ProxyCase):
+    """FTP servers that break their protocol, break off, or lead elsewhere. One daemon serves all of it; the last test, by name, ends it."""
+
+    running: ClassVar[list[Daemon]] = []
+    port = 0
+    keys = """
+    ftp_client:
+      greeting_timeout: 1s
+      connect_timeout: 2s
+      control: {command_timeout: 1s}
+      transfer: {list_max_entries: 8, end_wait_timeout: 1s}
+"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = FTPServer()
+        self.addCleanup(self.server.close)
+        if not self.running:
+            HostileServerTests.port = free_port()
+            config = self.write("g3proxy.yaml", self.config(self.port, self.keys))
+            self.running.append(Daemon(config, self.directory, ports=[self.port]))
+            atexit.register(self.running[0].kill)
+        self.daemon = self.running[0]
+        self.addCleanup(self.daemon.check_log)
+
+    def test_z_the_daemon_ends_well(self) -> None:
+        """With status 0, and no complaint in its log."""
+        self.running.pop().quit()
+
+    def ask(self, method: str, path: str, *lines: str, body: bytes = b"", login: str = "", version: str = "1.1") -> tuple[int, bytes | None]:
+        """Status and body; None for a body that did not end well."""
+        self.seen = self.client(self.port)
+        host = f"127.0.0.1:{self.server.port}"
+        head = [f"{method} ftp://{login}{host}{path} HTTP/{version}", f"Host: {host}", *lines, "", ""]
+        self.seen.send("\r\n".join(head).encode() + body)
+        try:
+            answer = self.seen.answer(method)
+        except (http.client.IncompleteRead, ConnectionResetError, ValueError):
+            return 200, None
+        self.headers = answer.headers
+        return answer.status, answer.body
+
+    def check(self, status: int, body: bytes | None, method: str = "GET", path: str = "/f", *lines: str, **script: Any) -> None:
+        """One request to a server that behaves so, and what comes of it; the control connection ends too."""
+        sent = script.pop("sent", b"")
+        self.server.script(**script)
+        got = self.ask(method, path, *lines, body=sent)
+        self.assertEqual((got[0], got[1] if got[0] < 400 else b""), (status, body if status < 400 else b""), script)
+        if "greeting" not in script:
+            self.assertTrue(self.server.ended.acquire(timeout=10), script)
+
+    def test_the_beginning(self) -> None:
+        """Greetings and answers that are none, too long, too late, or no."""
+        for status, greeting in (
+            (502, b"500 no\r\n"),
+            (503, b"421 full\r\n"),
+            (504, b""),
+            (504, b"120 wait\r\n" * 3),
+            (502, b"220-and\r\n" * 5000),
+            (502, b"x" * 100000),
+            (502, b"220" + b"x" * 3000 + b"\r\n"),
+            (502, b"hello\r\n"),
+            (502, b"\xff\xfb\x01\0\0\r\n"),
+            (502, None),
+        ):
+            self.check(status, None, greeting=greeting)
+        for status, word, reply in (
+            (200, "FEAT", b"500 what?\r\n"),
+            (502, "FEAT", b"211-\r\n" * 1000),
+            (503, "FEAT", b"421 bye\r\n"),
+            (502, "USER", b"500 no\r\n"),
+            (502, "USER", b""),
+            (502, "USER", None),
+            (503, "PASS", b"421 bye\r\n"),
+            (502, "PASS", b"226 what?\r\n"),
+            (200, "USER", b"230 come in\r\n"),
+            (502, "SIZE", b"213 many\r\n"),
+            (502, "TYPE", b"504 no\r\n"),
+        ):
+            self.check(status, b"content", **{word: reply})
+
+    def test_who_logs_in(self) -> None:
+        """Nobody, the URI's, the header's before that; a refusal is a 401 that says for what, and the connection stays."""
+        basic = "Authorization: Basic aGVhZGVyOnNlY3JldA=="
+        for login, lines, wanted in (
+            ("", (), ["USER anonymous", "PASS xxx"]),
+            ("me:my%20word@", (), ["USER me", "PASS my word"]),
+            ("me@", (), ["USER me", "PASS xxx"]),
+            ("me:word@", (basic,), ["USER header", "PASS secret"]),
+        ):
+            self.server.script()
+            self.assertEqual(self.ask("GET", "/f", *lines, login=login), (200, b"content"))
+            self.assertEqual([line for line in self.server.commands if line[:4] in {"USER", "PASS"}], wanted)
+        for word, reply in (("PASS", b"530 no\r\n"), ("USER", b"530 no\r\n"), ("USER", b"332 account?\r\n")):
+            self.server.script(**{word: reply})
+            self.assertEqual(self.ask("GET", "/f", login="a%20b:x@")[0], 401)
+            self.assertEqual(self.headers["WWW-Authenticate"], f'Basic realm="ftp://a%20b@127.0.0.1:{self.server.port}"')
+            self.server.script()
+            again = f"GET ftp://127.0.0.1:{self.server.port}/f HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+            self.assertEqual(self.seen.ask(again).body, b"content")
+
+    def test_requests_that_are_none_for_ftp(self) -> None:
+        """Other methods 501, bodies where none may be and none where one must be 400, lines in paths and logins 400; nobody is connected to."""
+        self.server.script()
+        for status, method, path, lines in (
+            (501, "POST", "/f", ()),
+            (501, "OPTIONS", "/f", ()),
+            (400, "GET", "/f", ("Content-Length: 1",)),
+            (400, "DELETE", "/f", ("Transfer-Encoding: chunked",)),
+            (400, "PUT", "/f", ()),
+            (400, "PUT", "/f", ("Content-Length: 1", "Content-Range: bytes 0-0/2")),
+            (400, "PUT", "/", ("Content-Length: 1",)),
+            (400, "DELETE", "/", ()),
+            (400, "GET", "/a%0D%0ADELE%20b", ()),
+            (400, "GET", "/a%00", ()),
+            (400, "GET", "/a", ("Authorization: Basic YQ0KREVMRSBiOmI=",)),
+        ):
+            self.assertEqual(self.ask(method, path, *lines)[0], status, (method, path, lines))
+        self.assertEqual(self.ask("GET", "/a", login="a%0D%0ADELE%20b@")[0], 400)
+        self.assertEqual(self.server.commands, [])
+
+    def test_data_connections(self) -> None:
+        """EPSV, then PASV; to the server's own host, whatever it says; 502 where nobody is."""
+        nobody = free_port()
+        refused = b"229 ok (|||%d|)\r\n" % nobody
+        self.check(200, b"content", EPSV=b"500 what?\r\n")
+        self.check(200, b"content", EPSV=b"229 ok (|||0|)\r\n")
+        self.check(200, b"content", EPSV=refused)
+        self.check(200, b"content", EPSV=b"522 no\r\n", PASV=b"227 ok (192,0,2,1,%d,%d)\r\n")
+        self.assertIn("PASV", self.server.words())
+        self.check(502, None, EPSV=refused, PASV=b"227 ok (127,0,0,1,%d,%d)\r\n" % divmod(nobody, 256))
+        self.check(502, None, EPSV=b"500 no\r\n", PASV=b"227 ok (1,2,3)\r\n")
+        self.check(502, None, EPSV=b"500 no\r\n", PASV=b"500 no\r\n")
+        self.check(503, None, EPSV=b"421 bye\r\n")
+        self.check(404, None, RETR=b"550 no\r\n")
+        self.check(502, None, RETR=b"500 no\r\n")
+        self.check(502, None, RETR=b"")
+        self.check(503, None, RETR=b"421 no\r\n")
+
+    def test_a_transfer_that_breaks_off_never_looks_whole(self) -> None:
+        """Downloads short of their size or without a good end, listings too, to clients of HTTP/1.1 and 1.0."""
+        content = b"0123456789" * 100
+        self.check(200, None, content=content, cut=500)
+        self.check(200, None, content=content, cut=500, end=b"426 lost\r\n")
+        self.check(200, None, content=content, cut=500, reset=True)
+        self.check(200, None, content=content, cut=500, end=b"")
+        unknown = {"SIZE": b"502 what?\r\n", "content": content}
+        for path in ("/f;type=i", "/d/"):
+            self.check(200, content, "GET", path, **unknown)
+            self.check(200, None, "GET", path, cut=500, end=b"426 lost\r\n", **unknown)
+            self.check(200, None, "GET", path, cut=500, end=b"451 lost\r\n", **unknown)
+            self.check(200, None, "GET", path, cut=500, reset=True, **unknown)
+            self.check(200, None, "GET", path, cut=500, end=b"", **unknown)
+            self.server.script(cut=500, end=b"426 lost\r\n", **unknown)
+            self.ask("GET", path, version="1.0")
+            with self.assertRaises(ConnectionResetError):
+                self.raw("GET", path)
+
+    def raw(self, method: str, path: str) -> None:
+        """A request of HTTP/1.0, read to the end of the connection."""
+        sock = socket.create_connection(("127.0.0.1", self.port), 10)
+        with sock:
+            sock.sendall(f"{method} ftp://127.0.0.1:{self.server.port}{path} HTTP/1.0\r\n\r\n".encode())
+            while sock.recv(65536):
+                pass
+
+    def test_listings_are_bounded(self) -> None:
+        """Lines and entries; what is within them arrives, a last line without its end too, and a name is no option."""
+        self.check(200, b"a\r\nb", "GET", "/d;type=d", content=b"a\r\nb")
+        self.check(200, b"x\n" * 8, "GET", "/d/", content=b"x\n" * 8)
+        self.check(200, None, "GET", "/d/", content=b"x\n" * 9)
+        self.check(200, None, "GET", "/d/", content=b"x" * 3000)
+        self.check(404, None, "GET", "/d/", LIST=b"550 no\r\n")
+        self.check(200, b"content", "GET", "/-R/")
+        self.assertIn("LIST ./-R", self.server.commands)
+        self.check(200, b"content", "GET", "/%2Fetc/a%20b/")
+        self.assertIn("LIST /etc/a b", self.server.commands)
+        self.check(200, b"content", "GET", "")
+        self.assertIn("LIST .", self.server.commands)
+
+    def test_parts_of_files(self) -> None:
+        """A server that cannot begin in the middle sends all."""
+        self.check(206, b"tent", "GET", "/f", "Range: bytes=3-")
+        self.check(200, b"content", "GET", "/f", "Range: bytes=3-", REST=b"502 no\r\n")
+        self.check(200, b"content", "GET", "/f", "Range: bytes=3-", FEAT=b"211-Features\r\n SIZE\r\n211 End\r\n")
+        self.check(206, b"con", "GET", "/f", "Range: bytes=0-2", REST=b"502 no\r\n")
+        self.check(200, b"content", "GET", "/f", "Range: bytes=0-1,3-4")
+        self.check(200, b"content", "GET", "/f", "Range: bytes=3-", 'If-Range: "x"')
+        self.check(416, None, "GET", "/f", "Range: bytes=5-4")
+        self.check(200, b"", "HEAD", "/f", "Range: bytes=3-")
+        self.check(404, None, "HEAD", "/d/", CWD=b"550 no\r\n")
+
+    def test_uploads(self) -> None:
+        """All of it or an error: an upload that the client breaks off is reset at the server, one that the server breaks off is a 502."""
+        length = ("Content-Length: 6",)
+        self.check(200, b"", "PUT", "/f", *length, sent=b"upload")
+        self.assertEqual(self.server.stored, b"upload")
+        chunked = "Transfer-Encoding: chunked"
+        self.check(200, b"", "PUT", "/f", chunked, sent=b"3\r\nupl\r\n3\r\noad\r\n0\r\n\r\n")
+        self.assertEqual(self.server.stored, b"upload")
+        self.check(400, None, "PUT", "/f", chunked, sent=b"3\r\nuploads")
+        self.assertEqual((self.server.stored, self.server.broken), (b"", 1))
+        for end in (b"426 lost\r\n", b"452 full\r\n"):
+            self.check(502, None, "PUT", "/f", *length, sent=b"upload", end=end)
+        self.check(504, None, "PUT", "/f", *length, sent=b"upload", end=b"")
+        self.check(502, None, "PUT", "/f", *length, sent=b"upload", STOR=b"553 no\r\n")
+        self.check(404, None, "PUT", "/f", *length, sent=b"upload", STOR=b"450 no\r\n")
+        self.check(502, None, "PUT", "/f", "Content-Length: 100000000", sent=b"upload", upload=lambda data: data.recv(3), end=b"552 full\r\n")
+        self.check(401, None, "PUT", "/f", *length, sent=b"upload", PASS=b"530 no\r\n")
+        self.assertTrue(self.seen.ended())
+        for broken in (length, (chunked,)):
+            self.server.script()
+            client = self.client(self.port)
+            host = f"127.0.0.1:{self.server.port}"
+            head = [f"PUT ftp://{host}/f HTTP/1.1", f"Host: {host}", *broken, "", ""]
+            client.send("\r\n".join(head).encode() + b"3\r\nu")
+            client.sock.shutdown(socket.SHUT_WR)
+            self.assertTrue(client.ended())
+            self.assertTrue(self.server.ended.acquire(timeout=10))
+            self.assertEqual((self.server.stored, self.server.broken), (b"", 1))
+
+    def test_clients_that_leave_and_those_that_stay(self) -> None:
+        """Nothing is left open when a client leaves at any moment; requests behind one another are answered in order on one connection."""
+        before = self.open_files()
+        for script in ({"USER": b""}, {"content": b"x" * 8 * MB}, {"LIST": b""}):
+            for path in ("/f", "/d/"):
+                self.server.script(**script)  # type: ignore[arg-type]
+                client = self.client(self.port)
+                client.send(f"GET ftp://127.0.0.1:{self.server.port}{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                client.sock.recv(1 if "content" in script else 0)
+                client.close()
+                self.assertTrue(self.server.ended.acquire(timeout=10), script)
+        self.server.script()
+        client = self.client(self.port)
+        words = [("GET", "/f"), ("DELETE", "/f"), ("GET", "/d/"), ("HEAD", "/f")]
+        client.send(b"".join(f"{word} ftp://127.0.0.1:{self.server.port}{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for word, path in words))
+        answers = [client.answer(word) for word, _ in words]
+        self.assertEqual([(answer.status, answer.body) for answer in answers], [(200, b"content"), (200, b""), (200, b"content"), (200, b"")])
+        self.assertEqual((answers[0].headers["Content-Length"], answers[3].headers["Content-Length"]), ("7", "7"))
+        client.close()
+        self.daemon.wait_until(lambda: self.open_files() <= before, "nothing is left open")
+
+    def open_files(self) -> int:
+        return len(os.listdir(f"/proc/{self.daemon.pid}/fd"))  # noqa: PTH208
