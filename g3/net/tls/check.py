@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from g3.net.tls.options import TLSProtocol
+from g3.net.tls.options import TLSProtocol, TLSVersion
 
 if TYPE_CHECKING:
-    from g3.net.tls.options import ClientTLSOptions, ServerTLSOptions, TLSVersion
+    from g3.net.tls.options import ClientTLSOptions, ServerTLSOptions
 
 
 def client_problems(options: ClientTLSOptions) -> list[str]:
@@ -43,9 +43,10 @@ def server_problems(options: ServerTLSOptions) -> list[str]:
     """The same for a server."""
     if options.tlcp_cert_pairs:
         return ["tlcp_cert_pairs: TLCP needs the Tongsuo TLS library"]
-    if not options.cert_pairs:
-        return ["cert_pairs: no certificate is set"]
-    return []
+    problems = [] if options.cert_pairs else ["cert_pairs: no certificate is set"]
+    if rank(options.min_tls_version, TLSVersion.TLS1_2.rank) > rank(options.max_tls_version, 9):
+        problems.append("max_tls_version: it is below min_tls_version, which is TLS 1.2 where it is not set")
+    return problems
 
 
 def rank(version: TLSVersion | None, otherwise: int = -1) -> int:

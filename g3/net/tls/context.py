@@ -8,7 +8,6 @@ and why verification failed. The interface is the one Twisted uses too.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import OrderedDict, deque
 from functools import lru_cache
@@ -25,7 +24,9 @@ from OpenSSL.crypto import X509
 
 from g3.errors import ConfigError
 from g3.net.tls.check import client_problems, server_problems
+from g3.net.tls.errors import reason_of
 from g3.net.tls.options import SessionCache, TLSProtocol, TLSVersion
+from g3.net.tls.policy import Choice, server_ciphers, session_id_context
 from g3.net.tls.provider import TLSInfo
 from g3.task import parse_ip
 
@@ -49,11 +50,6 @@ _VERSIONS: Final = {
     TLSProtocol.TLS1_2: SSL.TLS1_2_VERSION,
     TLSProtocol.TLS1_3: SSL.TLS1_3_VERSION,
 }
-#: TLS 1.2 ciphers of a server: forward secrecy and authenticated encryption (Mozilla's "intermediate", as upstream).
-_SERVER_CIPHERS: Final = (
-    b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
-    b"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384"
-)
 #: pyOpenSSL turns partial writes on; without them one call takes a whole buffer of many records.
 _PARTIAL_WRITE: Final = 0x1
 _NO_PARTIAL_WILDCARDS: Final = 0x4
@@ -113,19 +109,14 @@ class _Side:
 
     def reason(self, connection: SSL.Connection, error: Exception) -> str:
         """The certificate's fault, else the alert or what OpenSSL says."""
-        fault = _verify_error(connection)
-        if isinstance(error, SSL.SysCallError):
-            number = error.args[0]
-            return "the peer closed the connection" if number == -1 else f"connection lost: {os.strerror(number)}"
-        if isinstance(error, SSL.ZeroReturnError):
-            return "the peer closed the connection"
-        if isinstance(error, SSL.Error) and error.args and error.args[0]:
-            words = ", ".join(dict.fromkeys(str(entry[-1]) for entry in error.args[0] if entry[-1]))
-            return f"{words}: {fault}" if fault and "verify" in words else words or "unknown TLS error"
-        return str(error) or type(error).__doc__ or type(error).__name__
+        return reason_of(error, _verify_error(connection))
 
     def peer_certificate(self, connection: SSL.Connection) -> x509.Certificate | None:
         return connection.get_peer_certificate(as_cryptography=True)
+
+    def objection(self, connection: SSL.Connection) -> str:
+        """None."""
+        return ""
 
     def remember(self, connection: SSL.Connection) -> None:
         """Nothing to keep; a client does."""
@@ -168,18 +159,29 @@ class PyOpenSSLClient(_Side):
 class PyOpenSSLServer(_Side):
     """TLS as a server."""
 
-    def __init__(self, options: ServerTLSOptions, alpn: tuple[str, ...] = ()) -> None:
+    def __init__(self, options: ServerTLSOptions, alpn: tuple[str, ...] = (), pairs: tuple[CertificatePair, ...] = ()) -> None:
         _refuse(server_problems(options))
         self.options = options
         self.handshake_timeout = options.handshake_timeout
-        self.context = _server_context(options, alpn)
+        self._by_name = Choice(options.cert_pairs, lambda some: PyOpenSSLServer(options, alpn, some))
+        self.context = _server_context(options, alpn, pairs or self._by_name.default)
+
+    def by_name(self, name: str) -> PyOpenSSLServer | None:
+        """Whose certificates fit the name a client asks for; None: ours."""
+        return self._by_name.of(name) if self._by_name.needed else None
 
     def open(self, sock: socket.socket | None, choose: Callable[[str], Any] | None = None) -> SSL.Connection:
         connection = SSL.Connection(self.context, sock)
         connection.set_accept_state()
-        if choose is not None:
-            connection.set_app_data(choose)
+        connection.set_app_data([self, choose])
         return connection
+
+    def objection(self, connection: SSL.Connection) -> str:
+        """OpenSSL looks for the session before the server name is known to us: one that was made elsewhere must not stand in for a client's
+        certificate."""
+        side = connection.get_app_data()[0]
+        crossed = side is not self and side.options.enable_client_auth and _lib.SSL_session_reused(connection._ssl)
+        return "a session of another server name is no client certificate" if crossed else ""
 
 
 def _refuse(problems: list[str]) -> None:
@@ -220,11 +222,16 @@ def _client_context(options: ClientTLSOptions, alpn: tuple[str, ...]) -> SSL.Con
     return context
 
 
-def _server_context(options: ServerTLSOptions, alpn: tuple[str, ...]) -> SSL.Context:
+def _server_context(options: ServerTLSOptions, alpn: tuple[str, ...], pairs: tuple[CertificatePair, ...]) -> SSL.Context:
     context = _new_context(SSL.TLS_SERVER_METHOD)
-    _limit_versions(context, TLSVersion.TLS1_2, None)
-    context.set_cipher_list(_SERVER_CIPHERS)
-    _use_pairs(context, options.cert_pairs)
+    _limit_versions(context, options.min_tls_version or TLSVersion.TLS1_2, options.max_tls_version)
+    old, new = server_ciphers(options)
+    _set_ciphers(context, (old,), tls13=False)
+    if new:
+        _set_ciphers(context, (new,), tls13=True)
+    if options.supported_groups:
+        _set_groups(context, options.supported_groups)
+    _use_pairs(context, pairs)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF if options.no_session_cache else SSL.SESS_CACHE_SERVER)
     if options.no_session_ticket:
         context.set_options(SSL.OP_NO_TICKET)
@@ -232,7 +239,10 @@ def _server_context(options: ServerTLSOptions, alpn: tuple[str, ...]) -> SSL.Con
     if options.enable_client_auth:
         names = _ask_client_certificate(context, options)
     # Without one OpenSSL refuses every resumption with a client certificate; and it keeps sessions from crossing configurations.
-    context.set_session_id(_session_id_context(options, names))
+    context.set_session_id(session_id_context(options, names))
+    if options.ocsp_response is not None:
+        staple = options.ocsp_response.data
+        context.set_ocsp_server_callback(lambda _connection, _data: staple)
     if alpn:
         context.set_alpn_select_callback(_alpn_chooser(alpn))
     context.set_tlsext_servername_callback(_choose_by_name)
@@ -249,16 +259,6 @@ def _ask_client_certificate(context: SSL.Context, options: ServerTLSOptions) -> 
     for authority in authorities:
         context.add_client_ca(authority)
     return [authority.subject.public_bytes() for authority in authorities]
-
-
-def _session_id_context(options: ServerTLSOptions, authorities: list[bytes]) -> bytes:
-    """32 bytes that differ when certificates, trusted authorities or the configured text differ."""
-    digest = hashlib.sha256(options.session_id_context.encode())
-    for pair in options.cert_pairs:
-        digest.update(hashlib.sha256(pair.certificate.data).digest())
-    for name in authorities:
-        digest.update(hashlib.sha256(name).digest())
-    return digest.digest()
 
 
 def _limit_versions(context: SSL.Context, least: TLSVersion | TLSProtocol | None, most: TLSVersion | TLSProtocol | None) -> None:
@@ -376,13 +376,17 @@ def _alpn_chooser(ours: tuple[str, ...]) -> Callable[[SSL.Connection, list[bytes
 
 
 def _choose_by_name(connection: SSL.Connection) -> None:
-    """The client said whom it wants: take the configuration that C{choose} names for it."""
-    choose = connection.get_app_data()
-    if choose is not None:
-        server_name = connection.get_servername() or b""
-        chosen = choose(server_name.decode("ascii", "replace"))
-        if chosen is not None:
-            connection.set_context(chosen.context)
+    """The client said whom it wants: take the configuration that C{choose} names for it, and of that the certificate for the name."""
+    server, choose = connection.get_app_data()
+    name = (connection.get_servername() or b"").decode("ascii", "replace")
+    chosen = None if choose is None else choose(name)
+    side = server if chosen is None else chosen
+    side = side.by_name(name) or side
+    if side is not server:
+        connection.get_app_data()[0] = side
+        connection.set_context(side.context)
+        # OpenSSL takes over little more than the certificate.
+        connection.set_verify(side.context.get_verify_mode(), None)
 
 
 def _not_revoked(_connection: SSL.Connection, staple: bytes, _data: object) -> bool:

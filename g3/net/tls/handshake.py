@@ -109,6 +109,10 @@ class _Handshake:
         self.fail(TLSHandshakeFailed(self.side.reason(self.connection, error)))
 
     def succeed(self) -> None:
+        objection = self.side.objection(self.connection)
+        if objection:
+            self.fail(TLSHandshakeFailed(objection))
+            return
         self.leave(keep=True)
         self.done.callback(self.connection)
 

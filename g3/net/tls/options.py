@@ -60,6 +60,14 @@ class PEM:
 
 
 @dataclass(frozen=True, slots=True)
+class OCSPResponse:
+    """The content of a file with an OCSP response in DER (RFC 6960). C{path} is for messages and no part of equality."""
+
+    data: bytes = field(repr=False)
+    path: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class CertificatePair:
     """A certificate chain, leaf first, and the private key of the leaf. They were checked to fit each other."""
 
@@ -109,7 +117,10 @@ class ClientTLSOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerTLSOptions:
-    """TLS as a server. Without C{ca_certificate} client certificates are verified by the system's list."""
+    """TLS as a server. Without C{ca_certificate} client certificates are verified by the system's list.
+
+    C{ocsp_response} goes with the certificate to clients that ask for one. Versions are TLS 1.2 and up by default.
+    """
 
     cert_pairs: tuple[CertificatePair, ...] = ()
     tlcp_cert_pairs: tuple[TLCPCertificatePair, ...] = ()
@@ -119,3 +130,8 @@ class ServerTLSOptions:
     no_session_ticket: bool = False
     no_session_cache: bool = False
     handshake_timeout: float = 10.0
+    min_tls_version: TLSVersion | None = None
+    max_tls_version: TLSVersion | None = None
+    ciphers: tuple[str, ...] = ()
+    supported_groups: str = ""
+    ocsp_response: OCSPResponse | None = None

@@ -57,6 +57,9 @@ class Side(Protocol):
     def peer_certificate(self, connection: Any) -> Certificate | None:
         """The peer's own certificate."""
 
+    def objection(self, connection: Any) -> str:
+        """Why a handshake that succeeded must not count, "" for no reason."""
+
     def remember(self, connection: Any) -> None:
         """Keep the session, for a later connection to resume. Called once application data came, since tickets come before it."""
 

@@ -105,11 +105,15 @@ class TLSTestCase(TestCase):
         """Two connected streams."""
         raise NotImplementedError
 
+    def provide(self, options: ServerTLSOptions, alpn: tuple[str, ...] = ()) -> Any:
+        """The server's side."""
+        return server_context(options, alpn)
+
     def begin(self, client: Any, server: Any, name: str = NAME, *, alpn: Any = ((), ()), **more: Any) -> tuple[Deferred[Any], Deferred[Any]]:
         left, right = self.pair()
         self.streams += [left, right]
         one = Deferred.fromCoroutine(connect(left, client_context(client, alpn[0]), name, **more))
-        two = Deferred.fromCoroutine(accept(right, server_context(server, alpn[1])))
+        two = Deferred.fromCoroutine(accept(right, self.provide(server, alpn[1])))
         return one, two
 
     async def shake(self, client: Any = None, server: Any = None, name: str = NAME, **more: Any) -> tuple[Any, Any]:
@@ -433,7 +437,7 @@ class StreamRules:
             self.assertIn(expected, type(one.peer_certificate.public_key()).__name__)
 
     async def test_the_server_chooses_by_the_name_asked_for(self: Any) -> None:
-        other = server_context(server_options("b.test"))
+        other = self.provide(server_options("b.test"))
         left, right = self.pair()
         self.streams += [left, right]
         asked: list[str] = []
@@ -442,7 +446,7 @@ class StreamRules:
             asked.append(name)
             return other if name == "b.test" else None
 
-        accepted = Deferred.fromCoroutine(accept(right, server_context(server_options()), choose=choose))
+        accepted = Deferred.fromCoroutine(accept(right, self.provide(server_options()), choose=choose))
         one = await connect(left, client_context(client_options()), "b.test")
         two = await accepted
         self.streams += [one, two]
@@ -491,7 +495,7 @@ class StreamRules:
 
     async def test_garbage_is_refused(self: Any) -> None:
         left, heard, right = await self.raw()
-        outcome = Deferred.fromCoroutine(accept(right, server_context(server_options())))
+        outcome = Deferred.fromCoroutine(accept(right, self.provide(server_options())))
         left.write(b"GET / HTTP/1.1\r\n\r\n")
         error = await self.assertFailure(outcome, TLSHandshakeFailed)
         self.assertIn("http request", str(error))
@@ -503,7 +507,7 @@ class StreamRules:
 
     async def test_a_silent_peer_times_out_and_is_closed(self: Any) -> None:
         for begin in (
-            lambda stream: accept(stream, server_context(server_options()), timeout=0.05),
+            lambda stream: accept(stream, self.provide(server_options()), timeout=0.05),
             lambda stream: connect(stream, client_context(client_options()), NAME, timeout=0.05),
         ):
             _, heard, right = await self.raw()
@@ -512,20 +516,20 @@ class StreamRules:
 
     async def test_the_configured_timeout_holds(self: Any) -> None:
         _, _, right = await self.raw()
-        outcome = accept(right, server_context(server_options(handshake_timeout=0.1)))
+        outcome = accept(right, self.provide(server_options(handshake_timeout=0.1)))
         await self.assertFailure(Deferred.fromCoroutine(outcome), TLSHandshakeTimeout)
 
     async def test_a_peer_that_leaves_is_an_error(self: Any) -> None:
         for leave in ("loseConnection", "abortConnection", "loseWriteConnection"):
             left, _, right = await self.raw()
-            outcome = Deferred.fromCoroutine(accept(right, server_context(server_options())))
+            outcome = Deferred.fromCoroutine(accept(right, self.provide(server_options())))
             getattr(left, leave)()
             error = await self.assertFailure(outcome, TLSHandshakeFailed)
             self.assertRegex(str(error), "closed the connection|connection lost")
 
     async def test_cancelling_closes(self: Any) -> None:
         _, heard, right = await self.raw()
-        outcome = Deferred.fromCoroutine(accept(right, server_context(server_options())))
+        outcome = Deferred.fromCoroutine(accept(right, self.provide(server_options())))
         await self.wait(0.01)
         outcome.cancel()
         await self.assertFailure(outcome, CancelledError)
@@ -533,7 +537,7 @@ class StreamRules:
 
     async def test_a_handshake_may_come_byte_by_byte(self: Any) -> None:
         left, heard, right = await self.raw()
-        outcome = Deferred.fromCoroutine(accept(right, server_context(server_options())))
+        outcome = Deferred.fromCoroutine(accept(right, self.provide(server_options())))
         hello = _client_hello()
         for at in range(len(hello)):
             left.write(hello[at : at + 1])
@@ -629,7 +633,7 @@ class OnSocketTests(StreamRules, TLSTestCase):
     async def test_renegotiation_is_refused(self) -> None:
         """A client cannot make the server sign again and again within one connection."""
         left, right = self.socket_pair()
-        accepted = Deferred.fromCoroutine(accept(Stream(self.reactor, right), server_context(server_options())))
+        accepted = Deferred.fromCoroutine(accept(Stream(self.reactor, right), self.provide(server_options())))
         left.setblocking(True)
         left.settimeout(5)
 
@@ -669,7 +673,7 @@ class OnSocketTests(StreamRules, TLSTestCase):
         left, right = self.socket_pair()
         left.setblocking(True)
         left.settimeout(5)
-        accepted = Deferred.fromCoroutine(accept(Stream(self.reactor, right), server_context(server_options(), ("http/1.1",))))
+        accepted = Deferred.fromCoroutine(accept(Stream(self.reactor, right), self.provide(server_options(), ("http/1.1",))))
 
         def client() -> tuple[bytes, Any]:
             with context.wrap_socket(left, server_hostname=NAME, suppress_ragged_eofs=False) as secure:
@@ -695,7 +699,7 @@ class OnSocketTests(StreamRules, TLSTestCase):
         """As with an https proxy: the inner handshake and its data inside the outer stream."""
         outer_client, outer_server = await self.shake()
         one = Deferred.fromCoroutine(connect(outer_client, client_context(client_options()), "b.test"))
-        two = Deferred.fromCoroutine(accept(outer_server, server_context(server_options("b.test"))))
+        two = Deferred.fromCoroutine(accept(outer_server, self.provide(server_options("b.test"))))
         inner = await gatherResults([one, two])
         self.assertTrue(all(isinstance(stream, TLSOverStream) for stream in inner))
         heard = HalfCloseRecorder()
@@ -716,7 +720,7 @@ class OnSocketTests(StreamRules, TLSTestCase):
         await self.until(lambda: heard.data)
         right.pauseProducing()
         right.unread(heard.data)
-        server = await accept(right, server_context(server_options()))
+        server = await accept(right, self.provide(server_options()))
         client = await hello
         self.assertIsInstance(server, TLSOverStream)
         self.streams += [client, server]
@@ -748,7 +752,7 @@ class OverStreamTests(StreamRules, TLSTestCase):
 
     async def test_an_endless_handshake_is_ended(self) -> None:
         left, _, right = await self.raw()
-        outcome = Deferred.fromCoroutine(accept(right, server_context(server_options())))
+        outcome = Deferred.fromCoroutine(accept(right, self.provide(server_options())))
         # Records of a handshake message that announces 16 MB.
         left.write(b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + b"\0" * 16380 + b"\x16\x03\x01\x40\x00" + b"\0" * 16384)
         await self.assertFailure(outcome, TLSHandshakeFailed)
