@@ -14,6 +14,7 @@ import resource
 import select
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -36,6 +37,8 @@ from g3.logs.hub import LogHub
 from g3.metrics.registry import MetricRegistry
 from g3.metrics.statsd import StatsdExporter
 from g3.net.timers import TimerWheel
+from g3.net.tls.ticketer import Ticketing
+from g3.net.tls.tickets import LocalSecrets
 from g3.tree.listeners import ListenerPool
 from g3.tree.node import KIND_ORDER, Daemon, Lasting, NodeContext, Timeouts
 from g3.tree.offline import Shutdown
@@ -71,12 +74,14 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """What a worker has in place of what a daemon that serves itself makes: listeners that are handed to it, its share of the load, its number."""
+    """What a worker has in place of what a daemon that serves itself makes: listeners that are handed to it, its share of the load, its number,
+    what all workers make ticket keys of."""
 
     number: int
     listeners: ListenerPool
     load: Any
     lasting: Lasting
+    secrets: LocalSecrets
 
 
 class BaseDaemon(MultiService):
@@ -196,6 +201,9 @@ class BaseDaemon(MultiService):
             daemon=Daemon(self.program, self.settings.group, stat_id="0" if seat is None else str(seat.number)),
             timeouts=timeouts,
             common=self.common(),
+            ticketing=Ticketing(
+                self.reactor, LocalSecrets(time.monotonic) if seat is None else seat.secrets, time.time, shared=seat is not None
+            ),
         )
         if seat is not None:
             context.load, context.lasting = seat.load, seat.lasting

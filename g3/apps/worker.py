@@ -161,7 +161,8 @@ class Worker(words.Link):
         cls = namedAny(brief["daemon"])  # type: ignore[no-untyped-call]
         settings = Settings(Path("/"), **brief["settings"])
         self._lowest = LogLevel.debug if settings.verbosity else LogLevel.info
-        seat = Seat(self.slot, self._listeners, self._memory.live_of(self.slot), Lasting(self._memory.desk_of(self.slot)))
+        memory, slot = self._memory, self.slot
+        seat = Seat(slot, self._listeners, memory.live_of(slot), Lasting(memory.desk_of(slot)), memory.ticket_secrets())
         daemon: BaseDaemon = cls(self.reactor, settings, _Installed(cls.program), brief["main"], seat)
         daemon.build()
         self._commands = daemon.commands(daemon)

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import txredisapi
 from twisted.internet.defer import Deferred
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.task import LoopingCall
 
 from g3.errors import ConfigError
@@ -16,8 +14,13 @@ from g3.keyless.keys import MOST_KEYS
 from g3.keyless.store import KeyStore
 from g3.net.libssl.keys import load_private_key
 from g3.net.libssl.library import LibraryError
+from g3.net.options import RedisOptions
+from g3.net.redis import Redis
+from g3.net.tls.options import ClientTLSOptions
+from g3.task import Upstream
 
 if TYPE_CHECKING:
+    from g3.keyless.config import RedisURL
     from g3.tree.node import NodeContext
 
 #: Keys asked for at once.
@@ -39,7 +42,7 @@ class RedisStore(KeyStore):
 
     def __init__(self, config: RedisStoreConfig, context: NodeContext) -> None:
         super().__init__(config, context)
-        self._connection: Any = None
+        self._redis = Redis(_options(config.url))
         #: Key identifier by the field it came from.
         self._ours: dict[str, bytes] = {}
         self._refused: set[str] = set()
@@ -55,7 +58,7 @@ class RedisStore(KeyStore):
         try:
             await self._look()
         except Exception as error:
-            await self._disconnect()
+            await self._redis.close()
             raise ConfigError(f'store "{self.name}": cannot load keys from {self.config.url}: {_words(error)}') from error
         self.log.info("store {store}: {count} keys are loaded from {url}", store=self.name, count=len(self._ours), url=self.config.url)
 
@@ -67,13 +70,13 @@ class RedisStore(KeyStore):
     def discard(self) -> None:
         """Give back."""
         super().discard()
-        Deferred.fromCoroutine(self._disconnect())
+        Deferred.fromCoroutine(self._redis.close())
 
     def stop(self) -> Deferred[None]:
         """What was loaded stays."""
         if self._loop.running:
             self._loop.stop()
-        return Deferred.fromCoroutine(self._disconnect())
+        return Deferred.fromCoroutine(self._redis.close())
 
     def rescan(self) -> Deferred[None] | None:
         """IKeyStore: the loop does."""
@@ -86,7 +89,7 @@ class RedisStore(KeyStore):
         try:
             await self._look()
         except Exception as error:
-            await self._disconnect()
+            await self._redis.close()
             if self._failure != _words(error):
                 self._failure = _words(error)
                 self.log.error(
@@ -103,17 +106,17 @@ class RedisStore(KeyStore):
 
     async def _look(self) -> None:
         """Go over to what is in the hash now."""
-        connection = await self._connected()
-        number = await connection.execute_command("HLEN", self.config.key)
+        ask = self._redis.command
+        number = await ask("HLEN", self.config.key)
         if not number:
             raise LookFailed(f"there is no hash {self.config.key} with keys")
         if number > MOST_KEYS:
             raise LookFailed(f"the hash {self.config.key} has {number} keys")
-        there = {name.decode("ascii", "replace") for name in await connection.execute_command("HKEYS", self.config.key)}
+        there = {name.decode("ascii", "replace") for name in await ask("HKEYS", self.config.key)}
         new = sorted(there - self._ours.keys() - self._refused)
         for start in range(0, len(new), BATCH):
             names = new[start : start + BATCH]
-            values = await connection.execute_command("HMGET", self.config.key, *names)
+            values = await ask("HMGET", self.config.key, *names)
             for name, value in zip(names, values, strict=True):
                 if value is not None:
                     self._load(name, value)
@@ -140,22 +143,17 @@ class RedisStore(KeyStore):
         self._refused.add(name)
         self.log.warn("store {store}: field {name} was not loaded: {why}", store=self.name, name=name[: _LONGEST_FIELD * 2], why=why)
 
-    async def _connected(self) -> Any:
-        if self._connection is None:
-            url = self.config.url
-            tls = optionsForClientTLS(url.host) if url.tls else None
-            self._connection = await txredisapi.makeConnection(
-                url.host, url.port, url.database, 1, False, False, None, url.password, tls, CONNECT_TIMEOUT, REPLY_TIMEOUT, False, url.username
-            )
-        return self._connection
 
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
-                await connection.disconnect()
-            except Exception as error:
-                self.log.debug("store {store}: disconnecting: {error}", store=self.name, error=error)
+def _options(url: RedisURL) -> RedisOptions:
+    return RedisOptions(
+        addr=Upstream(url.host, url.port),
+        tls_client=ClientTLSOptions() if url.tls else None,
+        db=url.database,
+        username=url.username,
+        password=url.password,
+        connect_timeout=CONNECT_TIMEOUT,
+        response_timeout=REPLY_TIMEOUT,
+    )
 
 
 def _words(error: Exception) -> str:

@@ -11,13 +11,12 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from g3.errors import G3Error
+from g3.errors import ConfigError, G3Error
 from g3.interfaces import IServer
 from g3.limit.stream import StreamLimiter
 from g3.metrics.listen import ListenStats
 from g3.metrics.server import ServerStats
 from g3.net.sockopts import set_tcp_misc
-from g3.net.tls.context import server_context
 from g3.net.tls.errors import TLSHandshakeTimeout
 from g3.net.tls.handshake import accept as tls_accept
 from g3.net.transport import Stream, plain_address
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from g3.net.tls.provider import ServerTLS
+    from g3.net.tls.ticketer import TicketedTLS
     from g3.servers.config import ListenKeys, StreamServerConfig
     from g3.task import SocketAddress
     from g3.tree.listeners import Claim
@@ -76,25 +76,36 @@ class Listener(Node):
         self.stats: ServerStats = self.lasting("server", "stats", lambda: type(self).make_stats(config.name))
         self.listen_stats: ListenStats = self.lasting("server", "listen", lambda: ListenStats(config.name))
         self._claim: Claim | None = None
-        self._tls: Any = None
+        self._tls: TicketedTLS | None = None
 
     # -- life
 
     def prepare(self) -> None:
         options = getattr(self.config, "tls_server", None)
         if options is not None:
-            self._tls = server_context(options, self.alpn)
+            self._tls = self.context.ticketing.serve(options, self.alpn, getattr(self.config, "tls_ticketer", None))
         listen = self.config.listen
         if listen is not None:
-            self._claim = self.context.listeners.claim(replace(listen, transparent=self.transparent), self)
+            try:
+                self._claim = self.context.listeners.claim(replace(listen, transparent=self.transparent), self)
+            except ConfigError:
+                self._release_tls()
+                raise
 
     def discard(self) -> None:
         if self._claim is not None:
             self._claim.release()
+        self._release_tls()
+
+    def _release_tls(self) -> None:
+        if self._tls is not None:
+            self._tls.release()
 
     def start(self) -> None:
         self.listen_stats.online = True
         self.context.metrics.add(self.listen_stats)
+        if self._tls is not None:
+            self._tls.start()
         if self._claim is not None:
             self.listen_stats.instances += 1
             self._claim.start(self._accepted)
@@ -109,6 +120,7 @@ class Listener(Node):
         if self._claim is not None:
             self._claim.release()
             self.listen_stats.instances -= 1
+        self._release_tls()
 
     def _ended(self, _: object) -> None:
         """The last task has ended."""
@@ -146,7 +158,7 @@ class Listener(Node):
         if self._tls is None:
             self._begin(stream, info)
         else:
-            self._run(self._accept_tls(stream, info, self._tls))
+            self._run(self._accept_tls(stream, info, self._tls.tls))
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Do what takes its time for a client; what goes wrong in it is told to L{failed}."""

@@ -8,12 +8,15 @@ Other nodes are met through L{Slot}s only: keep the slot, read C{slot.node} each
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 from twisted.application.service import Service
 
 from g3.metrics.registry import MetricRegistry
+from g3.net.tls.ticketer import Ticketing
+from g3.net.tls.tickets import LocalSecrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -122,6 +125,8 @@ class NodeContext:
     lasting: Lasting = field(default_factory=Lasting)
     #: C{load.live} is counted by servers; where several processes share listeners it decides who accepts.
     load: Any = field(default_factory=Load)
+    #: TLS servers and the keys of their tickets.
+    ticketing: Ticketing = field(default_factory=lambda: Ticketing(None, LocalSecrets(time.monotonic), time.time))
 
     def slot(self, kind: str, name: str) -> Slot:
         """The place where the node of that name is, or will be. Its C{node} is always usable.

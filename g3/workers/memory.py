@@ -7,11 +7,18 @@ Each worker slot has a row of 8-byte cells with one writer, so that nothing is l
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import mmap
 import os
-from typing import Final
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
+from g3.net.tls import tickets
 from g3.workers import ledger, limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Workers at most.
 MAX_SLOTS: Final = 1024
@@ -62,7 +69,8 @@ class Memory:
         dense = -(-3 * slots * _CELL // _ROW) * _ROW
         self._ledgers = -(-(dense + slots * _ROW) // mmap.PAGESIZE) * mmap.PAGESIZE
         self._limits = self._ledgers + slots * ledger.SIZE
-        size = self._limits + limits.size(slots)
+        self._tickets = self._limits + limits.size(slots)
+        size = self._tickets + tickets.SIZE
         if descriptor is None:
             descriptor = os.memfd_create("g3", os.MFD_CLOEXEC)
             os.ftruncate(descriptor, size)
@@ -89,6 +97,21 @@ class Memory:
 
     def _limits_of(self, slot: int) -> limits.LimitTable:
         return limits.LimitTable(self._map, self.descriptor, self._limits, self.slots, slot)
+
+    def ticket_secrets(self) -> tickets.LocalSecrets:
+        """What the keys of session tickets are made of, the same in all workers: here they do write in the same place, under a lock."""
+        cells = memoryview(self._map)[self._tickets : self._tickets + tickets.SIZE]
+        # All processes of a host have the same monotonic clock.
+        return tickets.LocalSecrets(time.monotonic, cells, self._ticket_lock)
+
+    @contextmanager
+    def _ticket_lock(self) -> Iterator[None]:
+        """The kernel lets go of it when its holder dies."""
+        fcntl.lockf(self.descriptor, fcntl.LOCK_EX, tickets.SIZE, self._tickets)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self.descriptor, fcntl.LOCK_UN, tickets.SIZE, self._tickets)
 
     def clear(self, slot: int) -> None:
         """Nobody is in that slot: what was true of a worker only while it lived is gone."""

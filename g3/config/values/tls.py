@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.x509 import ocsp
 
 from g3.config.problems import quote
 from g3.config.schema import Places, config_class, key
@@ -23,12 +24,14 @@ from g3.config.values.duration import Duration
 from g3.config.values.net import HostValue, UpstreamAddr
 from g3.config.values.options import Options
 from g3.net.options import DNSEncryption, DNSProtocol, RedisOptions, RedisTicketSource, Ticketer
+from g3.net.redis import MISSING, redis_available
 from g3.net.tls.check import client_problems, client_warnings, server_problems
 from g3.net.tls.options import (
     LEAST_HANDSHAKE_TIMEOUT,
     PEM,
     CertificatePair,
     ClientTLSOptions,
+    OCSPResponse,
     ServerTLSOptions,
     SessionCache,
     TLCPCertificatePair,
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
 
 #: As upstream: what a file of certificates, and of one key, may hold, bytes.
 MAX_CERTIFICATES, MAX_KEY = 4_000_000, 256_000
+#: Bytes of an OCSP response: the TLS message has room for 16 MiB, what responders send is a few KiB.
+MAX_OCSP = 64_000
 #: Sites, and sessions of each, a client may remember.
 MOST_SITES, MOST_SESSIONS = 65536, 1024
 
@@ -223,6 +228,32 @@ class TLCPCertificatePairValue(Options[TLCPCertificatePair]):
 
     type_name = "TLCP certificate pair"
     keys, made = TLCPCertificatePairKeys, TLCPCertificatePair
+
+
+class OCSPResponseValue(Value[OCSPResponse]):
+    """The path of a file with an OCSP response in DER."""
+
+    type_name = "OCSP response"
+    doc = "The path of a file with an OCSP response in DER, relative to the configuration file."
+
+    def parse(self, node: Node, context: ParseContext) -> OCSPResponse:
+        text = only_string(node, "path")
+        if not text or "\0" in text:
+            raise ValueProblem(node, "a path must not be empty" if not text else "a path must not contain NUL")
+        data = context.read_file(node, text, MAX_OCSP)
+        try:
+            status = ocsp.load_der_ocsp_response(data).response_status
+        except ValueError as error:
+            raise ValueProblem(node, f"{quote(text, 300)} is no OCSP response in DER: {error}") from None
+        if status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+            raise ValueProblem(node, f"{quote(text, 300)} says no status of a certificate: {status.name.lower()}")
+        return OCSPResponse(data, str(context.resolve_path(text).absolute()))
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1}
+
+    def dump(self, value: OCSPResponse) -> Any:
+        return value.path
 
 
 class TLSVersionValue(Enum[TLSVersion]):
@@ -431,6 +462,15 @@ class ServerTLSKeys(_OwnCertificateKeys):
         aliases=("ca_cert", "client_auth_certificate", "client_auth_cert"),
         doc="The authorities of client certificates; the system's when there are none.",
     )
+    min_tls_version: TLSVersion | None = key(TLSVersionValue(), default=None, aliases=("tls_version_min",), doc="TLS 1.2 when not set.")
+    max_tls_version: TLSVersion | None = key(TLSVersionValue(), default=None, aliases=("tls_version_max",), doc="The highest known when not set.")
+    ciphers: tuple[str, ...] = key(
+        Ciphers(), default=(), doc="Cipher suites by OpenSSL's names: of TLS 1.3 (TLS_...) and of TLS 1.2; of which none is said, the default stays."
+    )
+    supported_groups: str = key(Str(), default="", doc="Key exchange groups by OpenSSL's names, colons between.")
+    ocsp_response: OCSPResponse | None = key(
+        OCSPResponseValue(), default=None, doc="A file with an OCSP response, stapled for clients that ask. Read again by a reload."
+    )
     session_id_context: str = key(Str(max_length=4096), default="", doc="Sessions are resumed only under the same one.")
     no_session_ticket: bool = key(Bool(), default=False, aliases=("disable_session_ticket",), doc="Do not hand out session tickets.")
     use_session_ticket: bool | None = key(Bool(), default=None, doc="The opposite of no_session_ticket.")
@@ -460,7 +500,9 @@ class ServerTLSValue(Options[ServerTLSOptions]):
         return options
 
     def key_value(self, value: ServerTLSOptions, key: Key) -> Any:
-        return None if key.name in ("certificate", "private_key", "use_session_ticket") else super().key_value(value, key)
+        if key.name in ("certificate", "private_key", "use_session_ticket"):
+            return None
+        return super().key_value(value, key) or None if key.name in ("ciphers", "supported_groups") else super().key_value(value, key)
 
 
 @config_class
@@ -495,6 +537,8 @@ class RedisTicketSourceKeys(RedisKeys):
     def check(self, at: Places) -> None:
         if self.type.lower() != "redis":
             at.error("type", f"there is no source of ticket keys {quote(self.type)}, only redis")
+        elif not redis_available():
+            at.error("type", MISSING)
 
 
 class RedisTicketSourceValue(Options[RedisTicketSource]):
