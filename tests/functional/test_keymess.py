@@ -25,6 +25,7 @@ from tests.functional.certificates import Authority, pem
 from tests.functional.harness import BIN, Daemon, FunctionalTestCase, command_line, environment
 from tests.functional.needs import ROOT, need
 from tests.functional.processes import Process, free_port
+from tests.functional.redis_server import RedisServer
 from tests.functional.stage import StageTestCase
 from tests.upstream import upstream_dir
 
@@ -350,32 +351,16 @@ class RedisTests(KeymessTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        need("redis-server")
         self.redis_port = free_port()
         self.redis = self.start_redis()
 
-    def start_redis(self) -> Process:
-        words = [
-            "redis-server",
-            "--port",
-            str(self.redis_port),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--dir",
-            str(self.directory),
-            "--requirepass",
-            "word",
-        ]
-        process = Process("redis-server", words, self.directory / "redis.log")
+    def start_redis(self) -> RedisServer:
+        process = RedisServer(self.directory, self.redis_port, password="word")
         self.addCleanup(process.kill)
-        process.wait_listening(self.redis_port)
         return process
 
     def cli(self, *words: str) -> None:
-        ran = subprocess.run(["redis-cli", "-p", str(self.redis_port), "-n", "3", "-a", "word", *words], capture_output=True, text=True, check=True)
-        self.assertNotIn("ERR", ran.stdout)
+        self.assertNotIn("ERR", self.redis.cli(*words, database=3))
 
     def put(self, path: Path, field: str) -> None:
         self.cli("HSET", "g3keymess:keys", field, path.read_text())
