@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine
 
+    from g3.net.tls.options import ServerTLSOptions
     from g3.net.tls.provider import ServerTLS
     from g3.net.tls.ticketer import TicketedTLS
     from g3.servers.config import ListenKeys, StreamServerConfig
@@ -76,36 +77,46 @@ class Listener(Node):
         self.stats: ServerStats = self.lasting("server", "stats", lambda: type(self).make_stats(config.name))
         self.listen_stats: ListenStats = self.lasting("server", "listen", lambda: ListenStats(config.name))
         self._claim: Claim | None = None
-        self._tls: TicketedTLS | None = None
+        self._tls: ServerTLS | None = None
+        self._ticketed: list[TicketedTLS] = []
 
     # -- life
 
     def prepare(self) -> None:
+        try:
+            self._prepare_tls()
+            listen = self.config.listen
+            if listen is not None:
+                self._claim = self.context.listeners.claim(replace(listen, transparent=self.transparent), self)
+        except ConfigError:
+            self.discard()
+            raise
+
+    def _prepare_tls(self) -> None:
         options = getattr(self.config, "tls_server", None)
         if options is not None:
-            self._tls = self.context.ticketing.serve(options, self.alpn, getattr(self.config, "tls_ticketer", None))
-        listen = self.config.listen
-        if listen is not None:
-            try:
-                self._claim = self.context.listeners.claim(replace(listen, transparent=self.transparent), self)
-            except ConfigError:
-                self._release_tls()
-                raise
+            self._tls = self.serve_tls(options)
+
+    def serve_tls(self, options: ServerTLSOptions) -> ServerTLS:
+        """TLS with our ticket keys, followed while we serve; to be called while we are prepared. Raises ConfigError."""
+        made = self.context.ticketing.serve(options, self.alpn, getattr(self.config, "tls_ticketer", None))
+        self._ticketed.append(made)
+        return made.tls
 
     def discard(self) -> None:
+        self._release()
+
+    def _release(self) -> None:
         if self._claim is not None:
             self._claim.release()
-        self._release_tls()
-
-    def _release_tls(self) -> None:
-        if self._tls is not None:
-            self._tls.release()
+        for made in self._ticketed:
+            made.release()
 
     def start(self) -> None:
         self.listen_stats.online = True
         self.context.metrics.add(self.listen_stats)
-        if self._tls is not None:
-            self._tls.start()
+        for made in self._ticketed:
+            made.start()
         if self._claim is not None:
             self.listen_stats.instances += 1
             self._claim.start(self._accepted)
@@ -118,9 +129,8 @@ class Listener(Node):
     def _close_listener(self) -> None:
         self.online = False
         if self._claim is not None:
-            self._claim.release()
             self.listen_stats.instances -= 1
-        self._release_tls()
+        self._release()
 
     def _ended(self, _: object) -> None:
         """The last task has ended."""
@@ -158,7 +168,7 @@ class Listener(Node):
         if self._tls is None:
             self._begin(stream, info)
         else:
-            self._run(self._accept_tls(stream, info, self._tls.tls))
+            self._run(self._accept_tls(stream, info, self._tls))
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Do what takes its time for a client; what goes wrong in it is told to L{failed}."""

@@ -155,8 +155,8 @@ def _context(lib: Library, server: LibsslServer, pairs: tuple[CertificatePair, .
     for pair in pairs:
         _use_pair(lib, context, pair)
     tls.SSL_CTX_ctrl(context, _SESSION_CACHE, 0 if options.no_session_cache else 2, null)
-    names = _ask_client_certificate(lib, context, options) if options.enable_client_auth else []
-    identity = session_id_context(options, names)
+    authorities = _ask_client_certificate(lib, context, options) if options.enable_client_auth else []
+    identity = session_id_context(options, authorities)
     tls.SSL_CTX_set_session_id_context(context, identity, len(identity))
     _set_callbacks(lib, context, server)
     return context
@@ -200,7 +200,7 @@ def _use_pair(lib: Library, context: Any, pair: CertificatePair) -> None:
 
 
 def _ask_client_certificate(lib: Library, context: Any, options: ServerTLSOptions) -> list[bytes]:
-    """Require a certificate of the clients; returns the names of the authorities they may have it from."""
+    """Require a certificate of the clients; returns the authorities they may have it from, in DER."""
     tls = lib.tls
     tls.SSL_CTX_set_verify(context, _VERIFY_PEER | _VERIFY_FAIL_WITHOUT, lib.ffi.NULL)
     if not options.ca_certificate:
@@ -212,7 +212,7 @@ def _ask_client_certificate(lib: Library, context: Any, options: ServerTLSOption
         handle = _certificate(lib, found)
         lib.crypto.X509_STORE_add_cert(store, handle)
         tls.SSL_CTX_add_client_CA(context, handle)
-    return [found.subject.public_bytes() for found in authorities]
+    return [found.public_bytes(Encoding.DER) for found in authorities]
 
 
 def _authorities(pems: tuple[PEM, ...]) -> list[x509.Certificate]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509 import ocsp
 from OpenSSL import SSL
 from OpenSSL._util import ffi as _ffi
@@ -235,11 +235,11 @@ def _server_context(options: ServerTLSOptions, alpn: tuple[str, ...], pairs: tup
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF if options.no_session_cache else SSL.SESS_CACHE_SERVER)
     if options.no_session_ticket:
         context.set_options(SSL.OP_NO_TICKET)
-    names: list[bytes] = []
+    authorities: list[bytes] = []
     if options.enable_client_auth:
-        names = _ask_client_certificate(context, options)
+        authorities = _ask_client_certificate(context, options)
     # Without one OpenSSL refuses every resumption with a client certificate; and it keeps sessions from crossing configurations.
-    context.set_session_id(session_id_context(options, names))
+    context.set_session_id(session_id_context(options, authorities))
     if options.ocsp_response is not None:
         staple = options.ocsp_response.data
         context.set_ocsp_server_callback(lambda _connection, _data: staple)
@@ -250,7 +250,7 @@ def _server_context(options: ServerTLSOptions, alpn: tuple[str, ...], pairs: tup
 
 
 def _ask_client_certificate(context: SSL.Context, options: ServerTLSOptions) -> list[bytes]:
-    """Require a certificate of the clients; returns the names of the authorities they may have it from."""
+    """Require a certificate of the clients; returns the authorities they may have it from, in DER."""
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
     if not options.ca_certificate:
         context.set_default_verify_paths()
@@ -258,7 +258,7 @@ def _ask_client_certificate(context: SSL.Context, options: ServerTLSOptions) -> 
     authorities = _trust(context, options.ca_certificate)
     for authority in authorities:
         context.add_client_ca(authority)
-    return [authority.subject.public_bytes() for authority in authorities]
+    return [authority.public_bytes(Encoding.DER) for authority in authorities]
 
 
 def _limit_versions(context: SSL.Context, least: TLSVersion | TLSProtocol | None, most: TLSVersion | TLSProtocol | None) -> None:

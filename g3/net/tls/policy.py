@@ -39,13 +39,15 @@ def server_ciphers(options: ServerTLSOptions) -> tuple[str, str]:
 
 
 def session_id_context(options: ServerTLSOptions, authorities: Iterable[bytes]) -> bytes:
-    """32 bytes that differ when certificates, names of trusted authorities or the configured text differ, and are the same on all hosts where
-    they are the same."""
+    """32 bytes that differ when certificates, what is asked of clients, C{authorities} (the certificates that theirs must come from, in DER) or the
+    configured text differ, and are the same on all hosts where they are the same."""
     digest = hashlib.sha256(options.session_id_context.encode())
     for pair in options.cert_pairs:
         digest.update(hashlib.sha256(load_chain(pair)[0].public_bytes(Encoding.DER)).digest())
-    for name in authorities:
-        digest.update(hashlib.sha256(name).digest())
+    if options.enable_client_auth:
+        digest.update(b"client certificate")
+    for der in authorities:
+        digest.update(hashlib.sha256(der).digest())
     return digest.digest()
 
 

@@ -24,9 +24,8 @@ class HTTPRProxyServer(HTTPServer):
     config: HTTPRProxyConfig
     sites: Sites
 
-    def prepare(self) -> None:
-        self.sites = Sites(self.config, self.alpn)
-        super().prepare()
+    def _prepare_tls(self) -> None:
+        self.sites = Sites(self.config, self.serve_tls)
 
     def serve(self, stream: Any, info: ClientInfo) -> SiteConnection:
         return SiteConnection(self, stream, info, self.sites)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from g3.net.options import ForwardedHeader
-from g3.net.tls.context import client_context, server_context
+from g3.net.tls.context import client_context
 from g3.proto.http1.headers import HTTPError
 from g3.proto.http1.hops import came_by, forwarded, pseudonym, via_line, x_forwarded_for
 from g3.proto.http1.uri import ABSOLUTE, AUTHORITY, authority, parse_authority, parse_target
@@ -17,6 +17,9 @@ from g3.servers.http.target import Target
 from g3.task import parse_ip
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from g3.net.tls.options import ServerTLSOptions
     from g3.net.tls.provider import ServerTLS
     from g3.proto.http1.request import Request
     from g3.servers.http_rproxy.config import HTTPHost, HTTPRProxyConfig
@@ -55,12 +58,12 @@ class SiteTarget(Target):
 class Sites:
     """The hosts of one server."""
 
-    def __init__(self, config: HTTPRProxyConfig, alpn: tuple[str, ...]) -> None:
+    def __init__(self, config: HTTPRProxyConfig, serve_tls: Callable[[ServerTLSOptions], ServerTLS]) -> None:
         """@raise ConfigError: the TLS of one cannot be had."""
-        self._alpn = alpn
+        self._serve_tls = serve_tls
         shared = config.global_tls_server if config.enable_tls_server else None
         self._enable_tls = config.enable_tls_server
-        self._global = None if shared is None else server_context(shared, alpn)
+        self._global = None if shared is None else serve_tls(shared)
         self._global_demands = shared is not None and shared.enable_client_auth
         self._hosts = config.hosts.map(self._site)
         self._pseudonym = None if config.server_id is None else pseudonym(config.server_id)
@@ -70,7 +73,7 @@ class Sites:
         own = host.tls_server
         if not self._enable_tls or own is None:
             return Site(host, self._global, self._global_demands)
-        return Site(host, server_context(own, self._alpn), own.enable_client_auth)
+        return Site(host, self._serve_tls(own), own.enable_client_auth)
 
     def tls_for(self, name: str) -> ServerTLS:
         """The TLS to speak with a client that asks for C{name}, "" for nobody: that of the host, or the global one.
