@@ -40,6 +40,7 @@ class ExchangeCase(ProxyCase):
     def scripted(self, script: Callable[[socket.socket, int], None]) -> ScriptedOrigin:
         origin = ScriptedOrigin(script)
         self.addCleanup(origin.close)
+        self.peers.append(origin)
         return origin
 
     def grown(self, work: Callable[[], object]) -> int:

@@ -13,16 +13,19 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.functional.certificates import Authority, pem
 from tests.functional.harness import FunctionalTestCase
+from tests.functional.leftover import WITNESS, holdings, wait_until_as_before
 from tests.functional.peers import RecordingOrigin, start_nginx
 from tests.functional.processes import free_port
 from tests.functional.rawhttp import RawClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.functional.harness import Daemon
 
 BASE = """
 runtime: {{thread_number: 0}}
@@ -35,6 +38,7 @@ escaper:
     resolver: r
     egress_network_filter: {{default: allow, allow: 127.0.0.1}}
   - {{name: nowhere, type: dummy_deny}}
+  - {{name: witness, type: witness}}
 server:
   - name: http
     type: http_proxy
@@ -55,6 +59,23 @@ class ProxyCase(FunctionalTestCase):
     def config(port: int, more: str = "", escaper: str = "e") -> str:
         return BASE.format(port=port, more=more, escaper=escaper)
 
+    def setUp(self) -> None:
+        super().setUp()
+        #: Origins: they close first.
+        self.peers: list[Any] = []
+
+    def start_daemon(self, config: str | Path, **options: Any) -> Daemon:  # type: ignore[override]
+        """A daemon that holds no more after the test than it did before, when clients and origins have closed."""
+        daemon = super().start_daemon(config, packages=[WITNESS], **options)
+        self.addCleanup(self._nothing_is_left, daemon, holdings(daemon))
+        return daemon
+
+    def _nothing_is_left(self, daemon: Daemon, before: dict[str, int]) -> None:
+        for peer in self.peers:
+            peer.close()
+        if daemon.process.poll() is None:
+            wait_until_as_before(daemon, before)
+
     def proxy(self, more: str = "", escaper: str = "e") -> int:
         port = free_port()
         self.daemon = self.start_daemon(self.config(port, more, escaper), ports=[port], command=self.command)
@@ -63,6 +84,7 @@ class ProxyCase(FunctionalTestCase):
     def origin(self, answer: Callable[[bytes], bytes] | None = None) -> RecordingOrigin:
         origin = RecordingOrigin(answer) if answer is not None else RecordingOrigin()
         self.addCleanup(origin.close)
+        self.peers.append(origin)
         return origin
 
     def client(self, port: int) -> RawClient:
@@ -280,7 +302,7 @@ class ForwardTests(ProxyCase):
     def test_shared_connections_serve_other_clients_only_without_credentials(self) -> None:
         """http_forward_upstream_keepalive {shared: true}."""
         origin = self.origin()
-        port = self.proxy("    http_forward_upstream_keepalive: {shared: true}")
+        port = self.proxy("    http_forward_upstream_keepalive: {shared: true, idle_expire: 2s}")
         for _ in range(3):
             client = RawClient(port)
             self.assertEqual(client.ask(get(origin.port)).status, 200)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a daemon holds: whatever its clients did, it is as much afterwards as before."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from g3.control.client import ControlClient
+from tests.functional.needs import ROOT
+
+if TYPE_CHECKING:
+    from tests.functional.harness import Daemon
+
+#: Brings the escaper type C{witness}, which tells what a daemon holds.
+WITNESS = ROOT / "tests" / "packages" / "witness"
+#: Put it into a configuration under this name.
+NAME = "witness"
+
+
+def sockets(pid: int) -> int:
+    """Descriptors of a process but for pipes, of which it keeps some for later."""
+    found = 0
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found += not str(each.readlink()).startswith("pipe:")
+        except FileNotFoundError:  # closed meanwhile
+            pass
+    return found
+
+
+def holdings(daemon: Daemon) -> dict[str, int]:
+    """Sockets, timers, watched descriptors and tasks of a daemon that serves by itself."""
+    with ControlClient(daemon.control_socket, 20) as control:
+        found = {"sockets": sockets(daemon.pid), **control.call("escaper_get", name=NAME)}
+        found["tasks"] = sum(control.call("server_status", name=name)["alive_tasks"] for name in control.call("list", kind="server"))
+    return found
+
+
+def wait_until_as_before(daemon: Daemon, before: dict[str, int], seconds: float = 15.0) -> None:
+    """Wait until a daemon holds no more than it did.
+
+    @raise AssertionError: something is left.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        now = holdings(daemon)
+        if all(now[what] <= number for what, number in before.items()):
+            return
+        if time.monotonic() > deadline:
+            raise daemon.fail(f"held {before} before and holds {now}")
+        time.sleep(0.05)
