@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-# make run [CONFIG=...]   the proxy in the foreground       make test [TESTS=...]   every test
-# make lint               ruff, mypy, the floors            make docs               the documentation as HTML
+# make run [CONFIG=...] [ARGS=...]   the proxy in the foreground       make test [TESTS=...]   every test
+# make lint                          ruff, mypy, the floors            make docs               the documentation as HTML
 
 VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= examples/quickstart.yaml
+ARGS ?=
 TESTS ?=
 METADATA := setup.cfg pyproject.toml g3/__init__.py
 
@@ -15,7 +16,7 @@ run: $(VENV)/.installed
 	    echo "g3proxy on 127.0.0.1:3128 (Ctrl-C ends it). From another shell:"; \
 	    echo "    curl -x http://127.0.0.1:3128 http://example.com/"; \
 	    echo "    curl -x http://127.0.0.1:3128 https://example.com/"; fi
-	@exec $(BIN)/twistd -n --pidfile= g3proxy --config "$(CONFIG)"
+	@exec $(BIN)/twistd -n --pidfile= g3proxy --config "$(CONFIG)" $(ARGS)
 
 test: $(VENV)/.installed-test
 	@tools/install-peers.sh

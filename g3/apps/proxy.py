@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from twisted.python import usage
 
 import g3
-from g3.control.endpoint import DEFAULT_DIRECTORY, check_directory
+from g3.control.endpoint import DEFAULT_DIRECTORY, check_directory, check_place
 from g3.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from g3.config.main import MainConfig
 
 GRAPHS = ("graphviz", "mermaid", "plantuml")
+#: Options that are answered without serving.
+ANSWERS = ("json-schema", "list-types", "explain", "dump-config", "dep-graph", "test-config")
 
 
 class BaseOptions(usage.Options):
@@ -78,18 +80,21 @@ class BaseOptions(usage.Options):
         usage.Options.parseOptions(self, with_graph_type(words))  # type: ignore[no-untyped-call]
 
     def postOptions(self) -> None:
-        if not any(self.get(name) for name in ("json-schema", "list-types", "explain", "dump-config", "dep-graph", "test-config")):
+        serves = not any(self.get(name) is not None and self[name] != 0 for name in ANSWERS)
+        if serves:
             use_reactor()
-        self._check()
+        self._check(serves)
         self._print_what_is_known()
         self._read()
         self._print_configuration()
 
-    def _check(self) -> None:
+    def _check(self, serves: bool) -> None:
         if self.get("dep-graph") is not None and self["dep-graph"] not in GRAPHS:
             raise usage.UsageError(f"--dep-graph: {self['dep-graph']!r} is none of {', '.join(GRAPHS)}")
         try:
-            if "control-dir" in self:
+            if "control-dir" in self and not serves:
+                check_place(Path(self["control-dir"]))
+            elif "control-dir" in self:
                 check_directory(Path(self["control-dir"]), self.parent.get("uid") if self.parent is not None else None)
         except ConfigError as error:
             fail(str(error))

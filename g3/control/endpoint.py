@@ -33,14 +33,19 @@ def shared_name(group: str) -> str:
     return f"{group or '_'}.sock"
 
 
+def check_place(path: Path) -> None:
+    """See that a path can be a control directory, whoever owns it. Raises ConfigError: it is relative."""
+    if not path.is_absolute():
+        raise ConfigError(f"control directory {path} is not an absolute path")
+
+
 def check_directory(path: Path, successor: int | None = None) -> None:
     """See that a directory may hold our sockets; C{path} need not exist.
 
     @param successor: the user we are about to become, who may own it as well.
     @raise ConfigError: it is relative, no directory, a link, somebody else's, or others can write to it.
     """
-    if not path.is_absolute():
-        raise ConfigError(f"control directory {path} is not an absolute path")
+    check_place(path)
     try:
         info = path.lstat()
     except FileNotFoundError:

@@ -268,7 +268,7 @@ class StartTests(DaemonCase):
         self.assertIn('servers "second" and "web" both listen on', self.fails_to_start(config).stderr)
 
     def test_a_control_directory_of_others_is_refused(self) -> None:
-        """A link, or one that others can write to."""
+        """A link, or one that others can write to; what only answers does not look at it."""
         unsafe = self.directory / "unsafe"
         unsafe.mkdir()
         unsafe.chmod(0o777)
@@ -280,6 +280,7 @@ class StartTests(DaemonCase):
             self.assertEqual(done.returncode, 1)
             self.assertIn(str(directory), done.stderr)
             self.assertNotIn("Traceback", done.stderr)
+        self.assertEqual(run_g3proxy("-t", "-c", path, "-C", str(unsafe)).returncode, 0)
 
     def test_listening_for_everybody_without_users_is_warned_of(self) -> None:
         """Aloud, at start."""
