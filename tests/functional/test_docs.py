@@ -37,8 +37,8 @@ OPTION = re.compile(r"^\s+:(\w+): (.*)$")
 DAEMONS = {"g3proxy": 3128, "g3keymess": 1300}
 #: Those that there are YAML examples of, too.
 HELPERS = ("g3fcgen", "g3iploc")
-#: The package that the tutorial makes, used as if it were installed.
-PACKAGES = (DOCS / "tutorial" / "acme_by_port",)
+#: The packages that the tutorial and a how-to make, used as if they were installed.
+PACKAGES = (DOCS / "tutorial" / "acme_by_port", DOCS / "howto" / "acme_first")
 
 
 @dataclass
