@@ -43,6 +43,7 @@ from g3.tree.listeners import ListenerPool
 from g3.tree.node import KIND_ORDER, Daemon, Lasting, NodeContext, Timeouts
 from g3.tree.offline import Shutdown
 from g3.tree.root import Root
+from g3.workers.balance import ABOVE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -75,13 +76,15 @@ class Settings:
 @dataclass(frozen=True, slots=True)
 class Seat:
     """What a worker has in place of what a daemon that serves itself makes: listeners that are handed to it, its share of the load, its number,
-    what all workers make ticket keys of."""
+    what all workers make ticket keys of, how many they are, and what their supervisor gave them beside the configuration."""
 
     number: int
     listeners: ListenerPool
     load: Any
     lasting: Lasting
     secrets: LocalSecrets
+    workers: int = 1
+    brought: Any = None
 
 
 class BaseDaemon(MultiService):
@@ -98,6 +101,8 @@ class BaseDaemon(MultiService):
     commands: ClassVar[type[Commands]] = Commands
     #: Whether it has control sockets.
     controlled: ClassVar[bool] = True
+    #: How many clients more than the others a worker may have before it leaves new ones to them.
+    above_by: ClassVar[int] = ABOVE
     #: Its tree.
     tree: ClassVar[type[Root]] = Root
 
@@ -201,9 +206,7 @@ class BaseDaemon(MultiService):
             daemon=Daemon(self.program, self.settings.group, stat_id="0" if seat is None else str(seat.number)),
             timeouts=timeouts,
             common=self.common(),
-            ticketing=Ticketing(
-                self.reactor, LocalSecrets(time.monotonic) if seat is None else seat.secrets, time.time, shared=seat is not None
-            ),
+            ticketing=Ticketing(self.reactor, LocalSecrets(time.monotonic) if seat is None else seat.secrets, time.time, shared=seat is not None),
         )
         if seat is not None:
             context.load, context.lasting = seat.load, seat.lasting

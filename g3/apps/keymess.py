@@ -22,5 +22,8 @@ def makeService(options: Options) -> KeymessDaemon:
     from twisted.internet import reactor
 
     from g3.apps.keymess_daemon import KeymessDaemon
+    from g3.apps.keymess_supervisor import KeymessSupervisor, process_count
 
-    return KeymessDaemon(reactor, proxy.settings(options), options.source, options.main)
+    settings = proxy.settings(options)
+    serves = KeymessSupervisor if process_count(options.main, settings.group) else KeymessDaemon
+    return serves(reactor, settings, options.source, options.main)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -20,6 +20,7 @@ from g3.keyless.register import Registration
 
 if TYPE_CHECKING:
     from g3.config.main import MainConfig
+    from g3.control.commands import Commands
 
 log = Logger()
 
@@ -28,21 +29,31 @@ class KeymessDaemon(BaseDaemon):
     """The process is made undumpable before a key is loaded, and again once it has changed its user."""
 
     program = PROGRAM
-    kinds = ("store", "server")
-    commands = KeyCommands
+    kinds: ClassVar[tuple[str, ...]] = ("store", "server")
+    commands: ClassVar[type[Commands]] = KeyCommands
+    #: Clients are few, and stay: each counts.
+    above_by = 0
 
     _registration: Registration | None = None
 
     def privilegedStartService(self) -> None:
         """Load all keys, bind everything."""
-        sections = self._main.sections
         try:
             make_undumpable()
-            threads = threads_of(self._main.worker, self._main.runtime)
-            self._common = Common(self.reactor, threads, sections["backend"])
+            self._common = self.make_common()
         except ConfigError as error:
             self._start_failed(error)
         super().privilegedStartService()
+
+    def threads(self) -> int:
+        """How many signing threads we have."""
+        return threads_of(self._main.worker)
+
+    def make_common(self) -> Common:
+        """What our servers and stores share. Raises ConfigError."""
+        seat = self._seat
+        place = (0, 1) if seat is None else (seat.number, seat.workers)
+        return Common(self.reactor, self.threads(), self._main.sections["backend"], place)
 
     def startService(self) -> None:
         """Serve."""
@@ -67,7 +78,8 @@ class KeymessDaemon(BaseDaemon):
 
     def prepare_nodes(self) -> Deferred[None]:
         options = self._main.sections["pre_register"]
-        if options is None:
+        if options is None or self._seat is not None:
+            # A worker's supervisor registers.
             return super().prepare_nodes()
         return Deferred.fromCoroutine(self._register(options))
 
@@ -90,13 +102,19 @@ class KeymessDaemon(BaseDaemon):
         self._common.stop()
 
 
-def pin_to_core(group: str) -> None:
-    """A group called C{core<N>} runs on CPU N alone, as upstream."""
+def pinned_core(group: str) -> int | None:
+    """The CPU that a group called C{core<N>} runs on alone, as upstream."""
     number = group.removeprefix("core")
-    if not group.startswith("core") or not number.isascii() or not number.isdecimal():
+    return int(number) if group.startswith("core") and number.isascii() and number.isdecimal() and len(number) < 10 else None
+
+
+def pin_to_core(group: str) -> None:
+    """Run there."""
+    number = pinned_core(group)
+    if number is None:
         return
     try:
-        os.sched_setaffinity(0, {int(number)})
+        os.sched_setaffinity(0, {number})
     except (OSError, ValueError, OverflowError) as error:
         log.warn("cannot run on CPU {number} alone: {error}", number=number, error=error)
     else:

@@ -54,16 +54,26 @@ class Supervising(BaseDaemon):
     """Mix in before the class of a daemon that serves itself, and say which C{worker} class serves in the workers."""
 
     tree: ClassVar[type[Root]] = Keeper
-    #: Dotted name of the daemon class that a worker runs.
+    #: Dotted names of what a worker runs (a C{main} as of L{g3.apps.worker}), and of the class of the daemon in it.
+    entry: ClassVar[str] = "g3.apps.worker.main"
     worker: ClassVar[str]
+    #: The kinds whose nodes run here and in no worker.
+    kept: ClassVar[frozenset[str]] = frozenset()
     root: Keeper
     _closing: Deferred[None] | None = None
 
     def build(self) -> None:
-        self._memory = Memory(worker_count(self._main))
+        self._memory = Memory(self.number())
         super().build()
-        self.root.crew = self._crew
+        self.root.crew, self.root.kept = self._crew, self.kept
         self._crew.prepare()
+
+    def number(self) -> int:
+        """Of workers."""
+        return worker_count(self._main)
+
+    def brought(self) -> Any:
+        """What a worker gets beside the configuration; pickled when a worker is told."""
 
     def make_logs(self, metrics: MetricRegistry) -> LogHub:
         """None: workers open the event logs, each its own."""
@@ -75,10 +85,10 @@ class Supervising(BaseDaemon):
             self.reactor,
             self._memory,
             context.listeners,
-            entry="g3.apps.worker.main",
+            entry=self.entry,
             reactor_module=type(self.reactor).__module__,
             user=self._user(),
-            modules=modules_of(self._main, self.source.components),
+            modules=modules_of(self._main, self.source.components, self.kept),
             snapshot=self._brief,
             setup=self._set_up,
         )
@@ -107,6 +117,7 @@ class Supervising(BaseDaemon):
         return {
             "main": main,
             "daemon": self.worker,
+            "brought": self.brought(),
             "settings": {"group": self.settings.group, "verbosity": self.settings.verbosity},
             "affinity": {} if worker is None else worker.sched_affinity,
             "published": self._answers.published(),
@@ -151,10 +162,10 @@ class Supervising(BaseDaemon):
         await super()._stop()
 
 
-def modules_of(main: MainConfig, components: Components) -> list[str]:
-    """The modules of the node types that a configuration has: workers need not import them one by one."""
+def modules_of(main: MainConfig, components: Components, kept: frozenset[str] = frozenset()) -> list[str]:
+    """The modules of the node types that a configuration has: workers need not import them one by one. Of kinds that are C{kept} they have none."""
     found = {type(config).__module__ for kind in main.nodes for config in main.configs(kind)}
-    found |= {components.load(kind, config.type_word).__module__ for kind in main.nodes for config in main.configs(kind)}
+    found |= {components.load(kind, config.type_word).__module__ for kind in main.nodes if kind not in kept for config in main.configs(kind)}
     return sorted(found)
 
 

@@ -19,6 +19,7 @@ from twisted.logger import Logger, LogLevel, globalLogBeginner
 from twisted.python.reflect import namedAny
 
 from g3.apps.daemon import Seat, Settings
+from g3.component import PROXY
 from g3.errors import ConfigError, G3Error
 from g3.logs.process import event_text
 from g3.tree.listeners import ListenerPool
@@ -52,7 +53,8 @@ class Worker(words.Link):
         self._memory = memory
         self._row = memory.rows[slot]
         self._lines = 0
-        self._listeners = ListenerPool(reactor, bind=_not_ours, acceptor=partial(SharedListener, share=Share(memory, slot)))
+        self._share = Share(memory, slot)
+        self._listeners = ListenerPool(reactor, bind=_not_ours, acceptor=partial(SharedListener, share=self._share))
         self._daemon: BaseDaemon | None = None
         self._commands: Any = None
         self._staged: tuple[Any, Transition | None] | None = None
@@ -162,7 +164,16 @@ class Worker(words.Link):
         settings = Settings(Path("/"), **brief["settings"])
         self._lowest = LogLevel.debug if settings.verbosity else LogLevel.info
         memory, slot = self._memory, self.slot
-        seat = Seat(slot, self._listeners, memory.live_of(slot), Lasting(memory.desk_of(slot)), memory.ticket_secrets())
+        self._share.above_by = cls.above_by
+        seat = Seat(
+            slot,
+            self._listeners,
+            memory.live_of(slot),
+            Lasting(memory.desk_of(slot)),
+            memory.ticket_secrets(),
+            memory.slots,
+            brief["brought"],
+        )
         daemon: BaseDaemon = cls(self.reactor, settings, _Installed(cls.program), brief["main"], seat)
         daemon.build()
         self._commands = daemon.commands(daemon)
@@ -258,11 +269,11 @@ def pin(slot: int, affinity: Any) -> None:
             log.warn("cannot run on CPUs {cpus}: {error}", cpus=sorted(wanted), error=error)
 
 
-def warm() -> None:
+def warm(program: str = PROXY) -> None:
     """Find all plugins: in the nursery, once for all workers, and while it may still read all files."""
     from g3.apps.answers import components
 
-    components()
+    components(program)
 
 
 def main(sock: socket.socket, memory: Memory, slot: int, reactor_module: str) -> int:

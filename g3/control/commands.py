@@ -48,6 +48,15 @@ class Commands:
 
     #: Command -> (handler, its arguments and their types).
     table: ClassVar[Mapping[str, tuple[Callable[..., Awaitable[Any]], Mapping[str, Any]]]]
+    # Where a daemon is several processes all workers are asked, but for these:
+    #: What the supervisor knows itself.
+    own: ClassVar[frozenset[str]] = frozenset(
+        {"version", "offline", "hand_over", "release_controller", "cancel_shutdown", "list", "reload", "reload_node"}
+    )
+    #: What any worker answers alike.
+    one: ClassVar[frozenset[str]] = frozenset({"resolver_query", "escaper_get", "list_static_users", "list_dynamic_users"})
+    #: What changes a node until the same is said again, and a new worker must hear, too; the arguments that say whether it is the same.
+    lasting: ClassVar[Mapping[str, tuple[str, ...]]] = {"escaper_publish": ("name",), "user_group_publish": ("name",)}
 
     def __init__(self, daemon: IControlled) -> None:
         self._daemon = daemon

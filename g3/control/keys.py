@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from g3.config.value import ValueProblem
 from g3.config.values.metrics import check_tag
@@ -13,6 +13,8 @@ from g3.net.libssl.keys import load_private_key
 from g3.net.libssl.library import LibraryError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from g3.keyless.keys import KeyRing
 
 #: Who brought a key that was published.
@@ -21,6 +23,9 @@ PUBLISHED = "control"
 
 class KeyCommands(Commands):
     """Each acts on the ring of keys that all servers share, or on one server."""
+
+    own = Commands.own | {"list_keys", "publish_key", "check_key", "listen_address"}
+    lasting: ClassVar[Mapping[str, tuple[str, ...]]] = {"add_tag": ("tag",), "add_server_tag": ("name", "tag")}
 
     @property
     def _ring(self) -> KeyRing:
@@ -60,6 +65,7 @@ class KeyCommands(Commands):
             self._ring.add(load_private_key(pem.encode("utf-8", "replace")), PUBLISHED)
         except (LibraryError, OverflowError) as error:
             raise ControlError(str(error)) from error
+        await self._root.context.common.spread()
         return SUCCESS
 
     async def check_key(self, ski: str) -> str:
@@ -69,6 +75,16 @@ class KeyCommands(Commands):
             raise ControlError("the key identifier is not hexadecimal") from None
         if not known:
             raise ControlError(f"no key {ski[:64]} is loaded")
+        return SUCCESS
+
+
+class WorkerKeyCommands(KeyCommands):
+    """Those of a worker: its supervisor tells it which keys there are."""
+
+    async def take_keys(self, keys: list[Any], gone: list[Any]) -> str:
+        self._ring.unpack([bytes.fromhex(key) for key in keys], PUBLISHED)
+        for ski in gone:
+            self._ring.forget(bytes.fromhex(ski), PUBLISHED)
         return SUCCESS
 
 
@@ -102,3 +118,4 @@ KeyCommands.table = {
     "publish_key": (KeyCommands.publish_key, {"pem": str}),
     "check_key": (KeyCommands.check_key, {"ski": str}),
 }
+WorkerKeyCommands.table = {**KeyCommands.table, "take_keys": (WorkerKeyCommands.take_keys, {"keys": list, "gone": list})}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote, urlsplit
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from g3.config.document import Node
+    from g3.config.runtime import WorkerConfig
     from g3.config.schema import Key
     from g3.config.value import ParseContext
     from g3.net.options import TCPListen
@@ -61,7 +63,9 @@ class KeyServerConfig(ListeningServerConfig):
     async_op_timeout: float = key(
         Duration(0.001), default=1.0, unit="seconds", doc="What a signing thread has not answered by then (a second later at most) has failed."
     )
-    concurrency_limit: int = key(Int(0, 1 << 20), default=0, doc="Key operations of this server at one time; further ones wait. 0 is no limit.")
+    concurrency_limit: int = key(
+        Int(0, 1 << 20), default=0, doc="Key operations of this server at one time, in all its processes; further ones wait. 0 is no limit."
+    )
 
 
 @config_class
@@ -272,11 +276,8 @@ def sections() -> dict[str, Section]:
     }
 
 
-def threads_of(worker: Any, runtime: Any) -> int:
-    """How many signing threads the sections C{worker} and C{runtime} ask for: those of C{worker} (all CPUs when it does not say), else of
-    C{runtime}; 0 is none, the main thread signs."""
-    import os
-
-    if worker is not None:
-        return int(worker.thread_number_total or len(os.sched_getaffinity(0)))
-    return int(runtime.thread_number or 0)
+def threads_of(worker: WorkerConfig | None) -> int:
+    """How many signing threads each process has: those of C{worker} (one for each CPU when it does not say). 0: the main thread signs."""
+    if worker is None:
+        return 0
+    return worker.thread_number_total or len(os.sched_getaffinity(0))

@@ -51,6 +51,7 @@ class KeyServer(ListeningServer):
         self.ring = common.ring
         self.threads = common.threads
         self.engine = common.engine
+        self._part = common.part
         logs = context.logs
         self.task_logger = None if logs is None else logs.logger("task", config.name, shared=config.shared_logger)
         self.request_logger = None if logs is None else logs.logger("request", config.name, shared=config.shared_logger)
@@ -159,7 +160,7 @@ class KeyServer(ListeningServer):
     @property
     def _full(self) -> bool:
         limit = self.config.concurrency_limit
-        return limit > 0 and self._busy >= limit
+        return limit > 0 and self._busy >= self._part(limit)
 
     def _wake(self) -> None:
         self._waking = False

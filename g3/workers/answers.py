@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from g3.workers.keeper import Keeper
     from g3.workers.member import Member
 
-#: What any worker answers alike.
-ONE = frozenset({"resolver_query", "escaper_get", "list_static_users", "list_dynamic_users"})
-#: What changes a node until something else is published: a new worker must hear of it, too. The argument C{name} says whose it is.
-PUBLISHED = frozenset({"escaper_publish", "user_group_publish"})
-#: What the supervisor knows itself.
-OWN = frozenset({"version", "offline", "hand_over", "release_controller", "cancel_shutdown", "list", "reload", "reload_node"})
 #: What has an answer even while all workers are being replaced, and where it begins then.
 STATUS = "server_status"
 NOBODY = {"online": False, "alive_tasks": 0, "total_connections": 0, "total_tasks": 0}
@@ -51,20 +45,20 @@ class CrewCommands:
         self._own = own
         self._root = root
         self._crew = crew
-        #: By command and name of the node: the request, and how often the node had begun.
-        self._published: dict[tuple[str, str], tuple[dict[str, Any], int]] = {}
+        #: By command and those of its arguments that say what is the same: the request, and how often the node had begun.
+        self._published: dict[tuple[object, ...], tuple[dict[str, Any], int]] = {}
 
     async def __call__(self, command: str, arguments: dict[str, Any]) -> Any:
         """As C{Commands}."""
-        if command in OWN or command not in type(self._own).table:
+        if command in self._own.own or command not in self._own.table:
             return await self._own(command, arguments)
         members = self._crew.serving()
         if not members and command != STATUS:
             raise ControlError("no worker is serving now")
         request = {"command": command, "arguments": arguments}
-        if command in ONE:
+        if command in self._own.one:
             return _result(await members[0].ask(request))
-        if command in PUBLISHED:
+        if command in self._own.lasting:
             return await self._publish(members, request)
         heard = [(member, answer) for member, answer in zip(members, await _ask_all(members, request), strict=True) if answer is not None]
         answers = [answer for _, answer in heard]
@@ -79,26 +73,28 @@ class CrewCommands:
 
     async def _publish(self, members: list[Member], request: dict[str, Any]) -> Any:
         """Tell all. Who begins to serve meanwhile finds it among what is to be told; it stays there when at least one worker took it."""
-        command, name = request["command"], str(request["arguments"]["name"])
-        before = self._published.get((command, name))
-        now = self._published[command, name] = (request, self._begun(command, name))
+        same = (request["command"], *(str(request["arguments"].get(name)) for name in self._own.lasting[request["command"]]))
+        # What is said last is told last.
+        before = self._published.pop(same, None)
+        now = self._published[same] = (request, self._begun(request))
         answers = [answer for answer in await _ask_all(members, request) if answer is not None]
-        if all("error" in answer for answer in answers) and self._published.get((command, name)) is now:
-            del self._published[command, name]
+        if all("error" in answer for answer in answers) and self._published.get(same) is now:
+            del self._published[same]
             if before is not None:
-                self._published[command, name] = before
+                self._published[same] = before
         if not answers:
             raise ControlError("no worker answered")
         return merged([_result(answer) for answer in answers])
 
-    def _begun(self, command: str, name: str) -> int:
-        return self._root.begun[command.removesuffix("_publish"), name]
+    def _begun(self, request: dict[str, Any]) -> int:
+        """How often the node has begun that a publication is for. What is told to all, or to what outlives a reload, has no such node."""
+        return self._root.begun[request["command"].removesuffix("_publish"), str(request["arguments"].get("name"))]
 
     def published(self) -> list[dict[str, Any]]:
         """The requests that a new worker must hear to know what the others do. What was told to a node that a reload replaced is forgotten."""
-        for (command, name), (_, begun) in list(self._published.items()):
-            if begun != self._begun(command, name):
-                del self._published[command, name]
+        for same, (request, begun) in list(self._published.items()):
+            if begun != self._begun(request):
+                del self._published[same]
         return [request for request, _ in self._published.values()]
 
     def _add_absent(self, status: dict[str, Any], name: str, heard: set[int]) -> None:

@@ -24,21 +24,23 @@ MOMENT: Final = 0.002
 #: How often in a row while nobody else takes a client; and while they do.
 YIELDS: Final = 8
 PATIENCE: Final = 25
-#: What is clear: this many connections and this part of the mean above the mean.
-_ABOVE: Final = 2
+#: What is clear: this many connections, where a daemon does not say another number, and this part of the mean above the mean.
+ABOVE: Final = 2
 _PART: Final = 16
 
 
 class Share:
     """How one worker compares with all."""
 
-    __slots__ = ("_live", "_serving", "_slot", "_taken")
+    __slots__ = ("_live", "_serving", "_slot", "_taken", "above_by")
 
     def __init__(self, memory: Memory, slot: int) -> None:
         self._live = memory.live
         self._serving = memory.serving
         self._taken = memory.taken
         self._slot = slot
+        #: Connections above the mean that are not yet clearly more.
+        self.above_by = ABOVE
 
     @property
     def others(self) -> int:
@@ -56,7 +58,7 @@ class Share:
         if workers < 2:
             return False
         total = sum(self._live)
-        return self._live[self._slot] * workers > total + total // _PART + _ABOVE * workers
+        return self._live[self._slot] * workers > total + total // _PART + self.above_by * workers
 
 
 class SharedListener(TCPListener):

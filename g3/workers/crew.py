@@ -227,6 +227,13 @@ class Crew:
     def _members(self) -> list[Member]:
         return [place.member for place in self.places if place.member is not None]
 
+    async def tell(self, request: dict[str, Any]) -> None:
+        """Have every worker run a control command, also one that does not serve yet. Who is lost meanwhile needs it no more."""
+        answers = await _all(member.ask(request) for member in self._members() if member.linked)
+        for answer in answers:
+            if isinstance(answer, dict) and "error" in answer:
+                log.debug("a worker could not {command}: {error}", command=request["command"], error=answer["error"])
+
     async def close_servers(self) -> None:
         """Have no new clients taken; nobody is replaced from now on. Who is about to serve does first: clients may wait for it in the queue."""
         self.closed = True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The supervisor's tree: the same nodes as in the workers, made and prepared, never started.
+"""The supervisor's tree: the same nodes as in the workers, made and prepared, never started; beside those that only the supervisor runs.
 
 What a configuration has wrong is found here first, and what can be had only once, the listening sockets, is had here. A reload is prepared
 here, then by all workers, and committed only when all of them could.
@@ -11,16 +11,18 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from g3.errors import ConfigError
+from g3.tree.offline import within
 from g3.tree.plan import Action, Change
 from g3.tree.reload import Transition
-from g3.tree.root import Root
+from g3.tree.root import LAST_WAIT, Root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from twisted.internet.defer import Deferred
 
     from g3.tree.root import IConfiguration
 
@@ -50,10 +52,13 @@ class Keeping(Transition):
             for change in changes
         ]
         super().__init__(tree, changes, needed, places)
+        self._kept = tree.kept
 
     def commit(self) -> None:
         for change, node in self._made:
             self._tree.slots.put(change.kind, change.name, node)
+            if change.kind in self._kept:
+                node.startService()
         self._prepared.clear()
         self._leave()
 
@@ -62,6 +67,8 @@ class Keeper(Root):
     """Root for a supervisor; give it its C{crew} before it begins."""
 
     crew: ICrew
+    #: The kinds whose nodes run here, and in no worker.
+    kept: frozenset[str] = frozenset()
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -89,14 +96,17 @@ class Keeper(Root):
         self.configuration = configuration
 
     def privilegedStartService(self) -> None:
-        """Nothing: no node is started."""
+        """Nothing: nodes that run here are started when the tree begins."""
 
     def startService(self) -> None:
         """Nothing either."""
         Service.startService(self)  # type: ignore[no-untyped-call]
 
     def retire(self, kind: str, node: Any) -> None:
-        """Give back what C{node} took: the workers have what they need."""
+        """Give back what C{node} took: the workers have what they need. What runs here is stopped."""
+        if kind in self.kept:
+            super().retire(kind, node)
+            return
         try:
             node.discard()
         except Exception:
@@ -117,4 +127,4 @@ class Keeper(Root):
             for node in list(self.nodes(kind).values()):
                 self.take(kind, node)
                 self.retire(kind, node)
-        return succeed(None)
+        return within(self.context.reactor, self.drained(), LAST_WAIT)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a signature costs g3keymess: signatures per CPU second of the daemon, beside C{openssl speed} in the same run.
 
-    python -m tests.bench.keyless [--seconds N] [--in-flight N] [--threads N ...]
+    python -m tests.bench.keyless [--seconds N] [--in-flight N] [--rounds N]
 
-For each kind of key and number of signing threads (0: the main thread signs) a daemon is started, and one multiplexed connection keeps 64
-requests in flight. CPU is that of the daemon's process, user and system, from /proc. The client runs beside it, so rates per second of
-wall time need a CPU for the client, too.
+For each kind of key and each way to run (processes, signing threads) a daemon is started, and multiplexed connections keep 64 requests in
+flight each. CPU is that of all processes of the daemon, user and system, from /proc. The client runs beside it and takes a share of what CPUs
+there are, which is told, too: it does little more than move bytes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import os
 import re
+import selectors
 import shutil
 import socket
 import subprocess
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from g3.net.libssl.keys import load_private_key
 from g3.proto.keyless import Opcode, encode_request
@@ -28,10 +30,36 @@ from tests.functional.harness import command_line, environment
 from tests.functional.processes import Process, free_port
 
 KEYS = {
-    "rsa2048": (["genpkey", "-algorithm", "rsa", "-pkeyopt", "rsa_keygen_bits:2048"], Opcode.RSA_SIGN_SHA256, 271),
-    "ecdsap256": (["genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"], Opcode.ECDSA_SIGN_SHA256, 0),
+    "rsa2048": (["genpkey", "-algorithm", "rsa", "-pkeyopt", "rsa_keygen_bits:2048"], Opcode.RSA_SIGN_SHA256),
+    "ecdsap256": (["genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"], Opcode.ECDSA_SIGN_SHA256),
 }
 TICK = os.sysconf("SC_CLK_TCK")
+
+
+class Shape(NamedTuple):
+    """A way to run: worker processes (0: none), signing threads in each (0: none), connections."""
+
+    label: str
+    processes: int
+    threads: int
+    connections: int
+
+
+SHAPES = (
+    Shape("one process", 0, 0, 2),
+    Shape("one worker", 1, 0, 2),
+    Shape("two workers", 2, 0, 2),
+    Shape("one signing thread", 0, 1, 1),
+    Shape("two signing threads", 0, 2, 1),
+)
+
+
+class Measured(NamedTuple):
+    """Signatures a CPU second, signatures a second, and the part of one CPU that the client took."""
+
+    per_cpu: float
+    per_second: float
+    client: float
 
 
 def speed(kind: str, seconds: int) -> float:
@@ -41,42 +69,69 @@ def speed(kind: str, seconds: int) -> float:
     return float(re.findall(r"\d+\.\d+", line)[-2])
 
 
-def cpu(pid: int) -> float:
-    """Seconds a process has worked, all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+def family(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
-def drive(port: int, requests: list[bytes], seconds: float) -> int:
-    """Keep as many requests in flight; the number of answers, all of which were signatures."""
+def cpu(pids: list[int]) -> float:
+    """Seconds that processes have worked, all their threads."""
+    total = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / TICK
+
+
+class Client:
+    """One connection, always as many requests in flight."""
+
+    def __init__(self, port: int, request: bytes, in_flight: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._size = len(request)
+        self._requests = memoryview(request * in_flight)
+        self._rest = b""
+
+    def begin(self) -> None:
+        self.socket.sendall(self._requests)
+
+    def turn(self) -> int:
+        """Take what answers there are, ask for as many more; how many there were. Each was a signature."""
+        data = self._rest + self.socket.recv(1 << 20)
+        answers, at, end = 0, 0, len(data)
+        while end - at >= 12:
+            size = 8 + (data[at + 2] << 8) + data[at + 3]
+            if end - at < size:
+                break
+            if data[at + 11] != Opcode.RESPONSE:
+                raise SystemExit(f"answered {data[at : at + size].hex()}")
+            at += size
+            answers += 1
+        self._rest = data[at:]
+        self.socket.sendall(self._requests[: answers * self._size])
+        return answers
+
+
+def drive(clients: list[Client], seconds: float) -> int:
+    """The number of answers."""
     done = 0
-    with socket.create_connection(("127.0.0.1", port)) as sock:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.sendall(b"".join(requests))
-        buffer, index = b"", 0
+    with selectors.DefaultSelector() as selector:
+        for client in clients:
+            selector.register(client.socket, selectors.EVENT_READ, client)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            buffer += sock.recv(1 << 20)
-            answers, at = 0, 0
-            while len(buffer) - at >= 8:
-                size = 8 + int.from_bytes(buffer[at + 2 : at + 4], "big")
-                if len(buffer) - at < size:
-                    break
-                if buffer[at + 11] != Opcode.RESPONSE:
-                    raise SystemExit(f"answered {buffer[at : at + size].hex()}")
-                at += size
-                answers += 1
-            buffer = buffer[at:]
-            done += answers
-            # Whole runs of the same list: the ids are those that were just answered, give or take the order.
-            batch = [requests[(index + number) % len(requests)] for number in range(answers)]
-            index += answers
-            sock.sendall(b"".join(batch))
+            for key, _ in selector.select(1.0):
+                done += key.data.turn()
     return done
 
 
-def measure(kind: str, threads: int, seconds: float, in_flight: int) -> tuple[float, float]:
-    """(signatures a CPU second, signatures a second)."""
+def measure(kind: str, shape: Shape, seconds: float, in_flight: int) -> Measured:
+    """One daemon, one run."""
     directory = Path(tempfile.mkdtemp(prefix="g3k"))
     try:
         (directory / "keys").mkdir()
@@ -84,23 +139,31 @@ def measure(kind: str, threads: int, seconds: float, in_flight: int) -> tuple[fl
         subprocess.run(["openssl", *KEYS[kind][0], "-out", str(key)], check=True, capture_output=True)
         key.chmod(0o600)
         port = free_port()
-        worker = f"worker:\n  thread_number: {threads}\n" if threads else ""
+        threads = f"worker:\n  thread_number: {shape.threads}\n" if shape.threads else ""
         config = directory / "g3keymess.yaml"
         config.write_text(
-            f"{worker}server:\n  - name: default\n    listen: 127.0.0.1:{port}\n    multiplex_queue_depth: 128\n"
+            f"runtime:\n  thread_number: {shape.processes}\n{threads}"
+            f"server:\n  - name: default\n    listen: 127.0.0.1:{port}\n    multiplex_queue_depth: 128\n"
             "store:\n  - name: local\n    type: local\n    dir: keys\n"
         )
         argv = [*command_line("g3keymess"), "--config", str(config), "--control-dir", str(directory / "control")]
         process = Process("g3keymess", argv, directory / "log", env=environment())
         try:
             process.wait_listening(port)
-            ski = load_private_key(key.read_bytes()).ski
-            digest = hashlib.sha256(b"what is signed").digest()
-            requests = [encode_request(number, KEYS[kind][1], ski, digest) for number in range(in_flight)]
-            drive(port, requests, 1.0)
-            before, began = cpu(process.pid), time.monotonic()
-            done = drive(port, requests, seconds)
-            return done / (cpu(process.pid) - before), done / (time.monotonic() - began)
+            request = encode_request(1, KEYS[kind][1], load_private_key(key.read_bytes()).ski, hashlib.sha256(b"what is signed").digest())
+            # One after the other, so that each worker has its share.
+            clients = []
+            for _ in range(shape.connections):
+                clients.append(Client(port, request, in_flight))
+                time.sleep(0.3)
+            for client in clients:
+                client.begin()
+            drive(clients, 1.0)
+            pids = family(process.pid)
+            before, ours, began = cpu(pids), time.process_time(), time.monotonic()
+            done = drive(clients, seconds)
+            spent, busy, passed = cpu(pids) - before, time.process_time() - ours, time.monotonic() - began
+            return Measured(done / spent, done / passed, busy / passed)
         finally:
             process.stop()
     finally:
@@ -111,15 +174,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--in-flight", type=int, default=64)
-    parser.add_argument("--threads", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
-    for kind in KEYS:
-        yard = speed(kind, max(int(options.seconds), 1))
-        sys.stdout.write(f"{kind:10} openssl speed {yard:9.0f}/CPU s\n")
-        for threads in options.threads:
-            rate, wall = measure(kind, threads, options.seconds, options.in_flight)
-            sys.stdout.write(f"{kind:10} threads {threads}  {rate:12.0f}/CPU s  {wall:9.0f}/s  {rate / yard:5.2f} of openssl speed\n")
-            sys.stdout.flush()
+    for _ in range(options.rounds):
+        for kind in KEYS:
+            yard = speed(kind, max(int(options.seconds), 1))
+            sys.stdout.write(f"{kind:10} {'openssl speed':20} {yard:9.0f}/CPU s   load {os.getloadavg()[0]:.1f}\n")
+            for shape in SHAPES:
+                found = measure(kind, shape, options.seconds, options.in_flight)
+                sys.stdout.write(
+                    f"{kind:10} {shape.label:20} {found.per_cpu:9.0f}/CPU s {found.per_second:9.0f}/s  "
+                    f"{found.per_cpu / yard:5.2f} of openssl speed, client {found.client:4.2f} CPU\n"
+                )
+                sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from tests.functional.needs import ROOT, need
 from tests.functional.processes import Process, free_port
 from tests.functional.redis_server import RedisServer
 from tests.functional.stage import StageTestCase
+from tests.functional.test_workers import children
 from tests.upstream import upstream_dir
 
 if TYPE_CHECKING:
@@ -120,9 +121,9 @@ class KeymessTestCase(FunctionalTestCase):
         self.skis = {kind: make_key(self.keys / f"{kind}.key", kind) for kind in ("rsa2048", "ec256")}
         self.port = free_port()
 
-    def config(self, server: str = "", store: str = "    type: local\n    dir: keys\n", top: str = "") -> Path:
-        text = f"{top}server:\n  - name: default\n    listen: 127.0.0.1:{self.port}\n{server}store:\n  - name: local\n{store}"
-        return self.write("g3keymess.yaml", text)
+    def config(self, server: str = "", store: str = "    type: local\n    dir: keys\n", top: str = "", workers: int = 0) -> Path:
+        listen = f"server:\n  - name: default\n    listen: 127.0.0.1:{self.port}\n"
+        return self.write("g3keymess.yaml", f"runtime: {{thread_number: {workers}}}\n{top}{listen}{server}store:\n  - name: local\n{store}")
 
     def start(self, config: Path, *, ports: Sequence[int] | None = None, **options: Any) -> Keymess:
         daemon = Keymess(config, self.directory, ports=(self.port,) if ports is None else ports, **options)
@@ -222,12 +223,11 @@ class KeyTests(KeymessTestCase):
         self.assertEqual(run("--dump-config", "--config", str(self.directory / "g3keymess.yaml")).stdout.count("PRIVATE"), 0)
 
     def test_nobody_looks_into_the_process(self) -> None:
-        """It is undumpable before a key is loaded: the kernel gives its files in /proc to root, whoever it runs as."""
+        """It is undumpable before a key is loaded, and so are its workers: the kernel gives their files in /proc to root, whoever they run as.
+        Keys that only root may read are read before it is somebody else."""
         if os.geteuid() != 0:
             raise SkipTest("needs root, to run the daemon as somebody else")
-        for name in ("keys", "keys/rsa2048.key", "keys/ec256.key"):
-            os.chown(self.directory / name, 65534, 65534)
-        words = ["--config", str(self.config()), "--control-dir", str(self.control), "--uid", "65534", "--gid", "65534"]
+        words = ["--config", str(self.config(workers=2)), "--control-dir", str(self.control), "--uid", "65534", "--gid", "65534"]
         twistd = [str(BIN / "twistd"), "-n", "--pidfile=", *words[4:], "g3keymess", *words[:4]]
         daemon = Process("g3keymess", twistd, self.directory / "log", env=environment())
         self.addCleanup(daemon.kill)
@@ -241,7 +241,12 @@ class KeyTests(KeymessTestCase):
         while Path(f"/proc/{other.pid}/environ").stat().st_uid != 65534 and time.monotonic() < deadline:
             time.sleep(0.02)
         self.assertEqual(Path(f"/proc/{other.pid}/environ").stat().st_uid, 65534)
-        self.assertEqual(Path(f"/proc/{daemon.pid}/environ").stat().st_uid, 0)
+        (nursery,) = children(daemon.pid)
+        processes = [daemon.pid, *children(nursery)]
+        self.assertEqual(len(processes), 3)
+        for pid in processes:
+            self.assertIn("Uid:\t65534", Path(f"/proc/{pid}/status").read_text())
+            self.assertEqual(Path(f"/proc/{pid}/environ").stat().st_uid, 0)
         self.assertEqual(daemon.stop(), 0)
 
     def test_check_dup_needs_no_daemon(self) -> None:
@@ -255,6 +260,72 @@ class KeyTests(KeymessTestCase):
             self.assertEqual([Path(line.split()[-1]).name for line in ran.stdout.splitlines()], files)
             self.assertTrue(all(line.startswith(f"dup SKI {self.skis['rsa2048']}: ") for line in ran.stdout.splitlines()))
             self.assertIn("junk.key", ran.stderr)
+
+
+class WorkerTests(KeymessTestCase):
+    """Several processes that sign."""
+
+    def workers(self, daemon: Keymess, number: int) -> list[int]:
+        """Its worker processes, once they serve."""
+        daemon.wait_until(lambda: "is ready" in daemon.output(), "all workers serve")
+        (nursery,) = children(daemon.pid)
+        self.assertEqual(len(children(nursery)), number)
+        return children(nursery)
+
+    def clients(self, number: int = 4) -> list[socket.socket]:
+        """As many connections, spread evenly over the workers."""
+        made = []
+        for _ in range(number):
+            sock = socket.create_connection(("127.0.0.1", self.port), 10)
+            self.addCleanup(sock.close)
+            made.append(sock)
+            self.ask_on(sock, "00" * 20)
+        return made
+
+    def ask_on(self, sock: socket.socket, ski: str) -> bytes:
+        sock.sendall(encode_request(1, Opcode.RSA_SIGN_SHA256, bytes.fromhex(ski), bytes(32)))
+        return sock.recv(65536)
+
+    def all_sign(self, clients: list[socket.socket], ski: str) -> bool:
+        return [len(self.ask_on(sock, ski)) for sock in clients] == [271] * len(clients)
+
+    def test_every_worker_has_every_key(self) -> None:
+        """Those of the start, those that come later by file or command; the replacement of a worker too, when the files are gone. What was
+        counted and the tags that were added stay."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
+            sink.bind(("127.0.0.1", 0))
+            sink.settimeout(20)
+            stat = f"stat:\n  target:\n    udp: 127.0.0.1:{sink.getsockname()[1]}\n"
+            daemon = self.start(self.config(store="    type: local\n    dir: keys\n    watch: true\n", top=stat, workers=2))
+            workers = self.workers(daemon, 2)
+            clients = self.clients()
+            self.assertTrue(self.all_sign(clients, self.skis["rsa2048"]))
+            published = make_key(self.directory / "published.key", "rsa2048")
+            self.assertEqual(daemon.ctl("publish-key", str(self.directory / "published.key")).stdout, "notice: success\n")
+            self.assertTrue(self.all_sign(clients, published))
+            fresh = make_key(self.keys / "fresh.key", "rsa2048")
+            daemon.wait_until(lambda: self.all_sign(clients, fresh), "all workers have the new key")
+            self.assertEqual(daemon.ctl("list", "key").stdout.split(), sorted([*self.skis.values(), published, fresh]))
+            daemon.ctl("add-metrics-tag", "--name", "rack", "--value", "7")
+            for path in self.keys.iterdir():
+                path.unlink()
+            os.kill(workers[0], signal.SIGKILL)
+            daemon.wait_until(lambda: "serves" in daemon.output(), "it is replaced")
+            clients = self.clients()
+            for ski in (self.skis["rsa2048"], published, fresh):
+                self.assertTrue(self.all_sign(clients, ski))
+            status = daemon.ctl("server", "default", "status").stdout
+            self.assertIn("total task: 8\n", status)
+            wanted = {b"stat_id:0", b"stat_id:1"}
+            while wanted:
+                data = sink.recv(65536)
+                wanted -= {each for each in wanted if any(each in line and b"rack:7" in line for line in data.splitlines())}
+
+    def test_a_limit_is_of_all_workers(self) -> None:
+        """There are no more of them than may work at one time."""
+        daemon = self.start(self.config("    concurrency_limit: 1\n", workers=2))
+        self.workers(daemon, 1)
+        self.assertEqual(len(self.ask(self.skis["rsa2048"])), 271)
 
 
 class ControlTests(KeymessTestCase):
@@ -303,8 +374,12 @@ class ControlTests(KeymessTestCase):
 
     def test_a_group_called_core_runs_on_one_cpu(self) -> None:
         """As upstream."""
-        daemon = self.start(self.config(), group="core0")
+        path = self.config()
+        path.write_text(path.read_text().replace("thread_number: 0", ""))
+        daemon = self.start(path, group="core0")
         self.assertEqual(os.sched_getaffinity(daemon.pid), {0})
+        self.assertEqual(len(self.ask(self.skis["rsa2048"])), 271)
+        self.assertEqual(children(daemon.pid), [])
 
 
 class StartTests(KeymessTestCase):

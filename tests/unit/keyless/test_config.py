@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,6 +13,7 @@ from g3.apps import answers
 from g3.config.dump import dump
 from g3.config.main import MainConfig, load
 from g3.config.problems import Problems
+from g3.config.runtime import WorkerConfig
 from g3.keyless.config import Backend, PreRegister, threads_of
 from g3.logs.options import Discard, Stdout, Syslog
 from g3.task import Upstream
@@ -118,11 +119,10 @@ class ConfigTests(SynchronousTestCase):
         )
 
     def test_signing_threads(self) -> None:
-        """Those of worker, else of runtime; all CPUs where worker does not say."""
-        self.assertEqual(threads_of(None, SimpleNamespace(thread_number=None)), 0)
-        self.assertEqual(threads_of(None, SimpleNamespace(thread_number=3)), 3)
-        self.assertEqual(threads_of(SimpleNamespace(thread_number_total=2), SimpleNamespace(thread_number=3)), 2)
-        self.assertGreater(threads_of(SimpleNamespace(thread_number_total=None), SimpleNamespace(thread_number=None)), 0)
+        """None without worker; one for each CPU where it does not say."""
+        self.assertEqual(threads_of(None), 0)
+        self.assertEqual(threads_of(WorkerConfig(thread_number_total=2)), 2)
+        self.assertEqual(threads_of(WorkerConfig()), len(os.sched_getaffinity(0)))
 
     def test_g3proxys_types_are_not_ours_and_ours_not_its(self) -> None:
         """Each daemon has its own."""

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.control.commands import Commands
+from g3.control.keys import KeyCommands
 from g3.control.messages import ControlError
 from g3.metrics.server import ServerStats
 from g3.workers.answers import CrewCommands, merged
@@ -147,3 +148,14 @@ class CommandTests(SynchronousTestCase):
         self.failureResultOf(self.publish("float", [2]), ControlError)
         self.failureResultOf(self.publish("new", [3]), ControlError)
         self.assertEqual(self.told(), [[1]])
+
+    def test_what_is_the_same_is_said_by_its_command(self) -> None:
+        """A tag of one name replaces only that; a new worker hears in the order in which it was said."""
+        commands = CrewCommands(
+            KeyCommands(SimpleNamespace(root=None, version="7")),  # type: ignore[arg-type]
+            SimpleNamespace(serving=lambda: [OneMember(add_tag={"result": "success"})], memory=Memory(2)),  # type: ignore[arg-type]
+            ROOT,
+        )
+        for tag, value in (("rack", "7"), ("row", "b"), ("rack", "8")):
+            self.successResultOf(Deferred.fromCoroutine(commands("add_tag", {"tag": tag, "value": value})))
+        self.assertEqual([request["arguments"] for request in commands.published()], [{"tag": "row", "value": "b"}, {"tag": "rack", "value": "8"}])

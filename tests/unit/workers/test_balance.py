@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from g3.workers.balance import MOMENT, PATIENCE, YIELDS, Share, SharedListener
+from g3.workers.balance import ABOVE, MOMENT, PATIENCE, YIELDS, Share, SharedListener
 from g3.workers.memory import Memory
 
 
@@ -30,12 +30,14 @@ class ReaderClock(Clock):
 class ShareTests(SynchronousTestCase):
     """What is clearly above the mean."""
 
-    def above(self, *live: int, serving: tuple[int, ...] | None = None) -> bool:
+    def above(self, *live: int, serving: tuple[int, ...] | None = None, above_by: int = ABOVE) -> bool:
         memory = Memory(len(live))
         for slot, number in enumerate(live):
             memory.live[slot] = number
             memory.serving[slot] = 1 if serving is None else serving[slot]
-        return Share(memory, 0).above
+        share = Share(memory, 0)
+        share.above_by = above_by
+        return share.above
 
     def test_one_alone_is_never_above(self) -> None:
         """There is nobody else to take the client."""
@@ -48,6 +50,12 @@ class ShareTests(SynchronousTestCase):
         self.assertFalse(self.above(105, 100))
         self.assertTrue(self.above(10, 0))
         self.assertTrue(self.above(120, 100, 100, 100))
+
+    def test_where_each_counts_one_more_is_clear(self) -> None:
+        """Of few clients that stay."""
+        self.assertTrue(self.above(1, 0, above_by=0))
+        self.assertFalse(self.above(1, 1, above_by=0))
+        self.assertFalse(self.above(1, 2, above_by=0))
 
     def test_who_has_less_is_not_above(self) -> None:
         """Whatever the others have."""

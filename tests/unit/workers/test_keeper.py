@@ -67,6 +67,21 @@ class KeeperTests(SynchronousTestCase):
         self.assertEqual(events, ["make server web 1", "prepare server web 1", "discard server web 0"])
         self.assertEqual((len(self.binder.bound), self.binder.bound[0].open), (1, True))
 
+    def test_what_is_kept_runs_here(self) -> None:
+        """It is started when the tree goes over, and stopped when it is exchanged, removed or the end has come."""
+        self.keeper.kept = frozenset({"resolver"})
+        web = TinyConfig("web", listen=Listen())
+        self.successResultOf(self.reload(server=[web], resolver=[TinyConfig("one")]))
+        self.assertEqual(events, ["make resolver one 0", "prepare resolver one 0", "start resolver one 0"])
+        self.successResultOf(self.reload(server=[web], resolver=[TinyConfig("one", 1)]))
+        self.assertEqual(events[-2:], ["start resolver one 1", "stop resolver one 0"])
+        self.crew.refuses = "commit"
+        self.failureResultOf(self.reload(server=[web], resolver=[TinyConfig("one", 2)]), ConfigError)
+        self.assertEqual(events[-1], "discard resolver one 2")
+        events.clear()
+        self.successResultOf(self.keeper.stopService())
+        self.assertEqual(events, ["discard server web 0", "stop resolver one 1"])
+
     def test_a_removed_server_leaves_no_socket(self) -> None:
         """Of ours; workers close theirs."""
         self.successResultOf(self.reload(server=[]))
