@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IWriteDescriptor
 from zope.interface import implementer
 
 from g3.errors import ConnectFailed, SetupSocketFailed, TimeoutByRule
-from g3.net.sockopts import bind_address_no_port, bind_to_interface, set_keepalive, set_tcp_misc, set_transparent
+from g3.net.sockopts import PlainSocket, bind_address_no_port, bind_to_interface, set_keepalive, set_tcp_misc, set_transparent
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -55,7 +55,7 @@ def open_socket(ip: str, binding: Binding, misc: TCPMisc | None, keepalive: Keep
     """
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
     try:
-        sock = socket.socket(family, _STREAM)
+        sock: socket.socket = PlainSocket(family, _STREAM)
     except OSError as error:
         raise _setup_failed(error) from error
     try:

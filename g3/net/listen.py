@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from g3.errors import ConfigError
-from g3.net.sockopts import bind_to_interface, set_keepalive, set_mark, set_transparent
+from g3.net.sockopts import PlainSocket, bind_to_interface, set_keepalive, set_mark, set_transparent
 from g3.net.transport import plain_address
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _refusal(host: str, port: int, error: OSError) -> ConfigError:
 
 @implementer(IReadDescriptor)
 class TCPListener:
-    """Accepts from a listening socket on any reactor: C{on_accept(socket, peer)} for each client, its socket non-blocking.
+    """Accepts from a listening socket on any reactor: C{on_accept(socket, peer)} for each client, its socket non-blocking, TCP_NODELAY on.
 
     Counts C{accepted}, C{failed} (accept errors of one client) and C{exhausted} (times descriptors ran out). When they do, accepting
     pauses for L{EXHAUSTED_PAUSE} seconds and the clients stay queued: no busy loop, no dropped client.
@@ -127,6 +127,8 @@ class TCPListener:
         self._reading = False
         self._held = False
         self._retry: IDelayedCall | None = None
+        # Accepted sockets inherit it.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket: socket.socket | None = sock
         self.address: SocketAddress = plain_address(sock.getsockname())
         self.accepted = 0
@@ -189,9 +191,11 @@ class TCPListener:
     def _accept_many(self, sock: socket.socket, most: int) -> int:
         """Accept until nobody waits or C{most} were tried; how many were accepted."""
         before = self.accepted
+        accept, family = sock._accept, int(sock.family)  # type: ignore[attr-defined]  # of the base: see PlainSocket
         for _ in range(most):
             try:
-                client, peer = sock.accept()
+                descriptor, peer = accept()
+                client = PlainSocket(family, socket.SOCK_STREAM, 0, descriptor)
                 client.setblocking(False)
             except BlockingIOError:
                 break
@@ -206,7 +210,7 @@ class TCPListener:
                 continue
             self.accepted += 1
             try:
-                self._on_accept(client, plain_address(peer))
+                self._on_accept(client, peer if family == socket.AF_INET else plain_address(peer))
             except Exception:
                 self.log.failure("accepting a client on {address} failed", address=self.address)
                 client.close()

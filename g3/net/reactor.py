@@ -2,8 +2,8 @@
 """The epoll reactor with the cost per event taken out: events go straight to their descriptors.
 
 Against the stock one: no log context around each event; the clock is monotonic; an event of a descriptor that was closed earlier in the same
-batch is dropped (its number may belong to a new connection by then); C{soon} runs a call at the end of the batch without a timer; and
-C{addHangup} watches a paused descriptor for the end of its peer without reading. Every Twisted protocol and transport runs on it unchanged.
+batch is dropped (its number may belong to a new connection by then); C{soon} runs a call at the end of the batch without a timer;
+C{addHangup} watches a paused descriptor for the end of its peer without reading; and C{forget} is for one about to be closed. Every Twisted protocol and transport runs on it unchanged.
 """
 
 from __future__ import annotations
@@ -111,6 +111,16 @@ class G3Reactor(EPollReactor):
         self._dropped.add(fd)
         self._poller.unregister(fd)
 
+    def forget(self, selectable: Any) -> None:
+        """C{selectable} is about to close its descriptor, which unregisters it: no system call. Nothing when it is not registered."""
+        fd = selectable.fileno()
+        if self._selectables.get(fd) is selectable:
+            del self._selectables[fd]
+            self._reads.discard(fd)
+            self._writes.discard(fd)
+            self._hangups.pop(fd, None)
+            self._dropped.add(fd)
+
     def addHangup(self, selectable: Any) -> None:
         """Call C{selectable.hangup(False)} once when its peer ends its direction and C{hangup(True)} once when the connection is gone, without
         reading. Only for one that is not read; reading ends the watch."""
@@ -157,7 +167,7 @@ class G3Reactor(EPollReactor):
             selectable = selectable_of(fd)
             if selectable is None:
                 continue
-            if event & ~(EPOLLIN | EPOLLOUT):
+            if event & ~(EPOLLIN | EPOLLOUT) and (not event & EPOLLIN or fd in self._hangups):
                 self._unusual(selectable, fd, event)
                 continue
             why: object = None
@@ -182,10 +192,10 @@ class G3Reactor(EPollReactor):
     doIteration = doPoll
 
     def _unusual(self, selectable: Any, fd: int, event: int) -> None:
-        """A hang-up or an error: with something to read it is read first, as ever."""
+        """A hang-up or an error with nothing to read, or of what is watched for one."""
         if fd in self._hangups:
             self._hung_up(selectable, fd, event)
-        elif event & (EPOLLIN | _GONE):
+        elif event & _GONE:
             self._doReadOrWrite(selectable, fd, event)  # type: ignore[no-untyped-call]
 
     def _hung_up(self, selectable: Any, fd: int, event: int) -> None:

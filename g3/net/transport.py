@@ -449,13 +449,13 @@ class Stream:
         """The peer has ended its direction: for whoever reads, us or a borrower."""
         self._eof = 1
         self._plain = False
-        if self._reading:
-            self._reading = False
-            self.reactor.removeReader(self)
         if self.write_failed:
             self._lost(self._reason or _LOST)
         else:
             self._tell_eof()
+        if self._reading:  # else it was closed, which needs no system call to unregister
+            self._reading = False
+            self.reactor.removeReader(self)
 
     def _tell_eof(self) -> None:
         protocol = self.protocol
@@ -483,7 +483,7 @@ class Stream:
         if callback is None:
             if self._watching:
                 self._unwatch()
-        elif not self._reading:
+        elif self._eof or not self._reading:
             self._watch()
 
     def _watch(self) -> None:
@@ -714,7 +714,7 @@ class Stream:
             return
         if self.disconnecting:
             self._close(_DONE)
-            call_soon(self.reactor, self._tell)
+            self._tell_soon()
         elif self._write_state == 1:
             self._shut_write()
 
@@ -819,7 +819,7 @@ class Stream:
             self.socket.shutdown(_socket.SHUT_WR)  # type: ignore[union-attr]
         except OSError:  # the peer is gone: reading finds out
             pass
-        if IHalfCloseableProtocol.providedBy(self.protocol):
+        if self.protocol is not None and IHalfCloseableProtocol.providedBy(self.protocol):
             call_soon(self.reactor, self._tell_write_lost)
 
     def _tell_write_lost(self) -> None:
@@ -838,13 +838,12 @@ class Stream:
         self.disconnecting = True
         self._paused = True
         self._plain = False
+        if not self.write_failed:  # else _broken comes
+            self._finish_closing()
         if self._reading:
             self._reading = False
             self.reactor.removeReader(self)
-        if self.write_failed:
-            return  # _broken comes
-        self._finish_closing()
-        if self.socket is not None:
+        if self.socket is not None and not self.write_failed:
             self._flush_timer = self.reactor.callLater(FLUSH_TIMEOUT, self._check_flush, self.bytes_out)
 
     def _check_flush(self, before: int) -> None:
@@ -861,7 +860,7 @@ class Stream:
         self._option(_socket.SOL_SOCKET, _socket.SO_LINGER, _RESET)  # type: ignore[arg-type]
         self.error = self.error or ECONNABORTED
         self._close(_ABORTED)
-        call_soon(self.reactor, self._tell)
+        self._tell_soon()
 
     def wire_bytes(self) -> tuple[int, int]:
         """Bytes received and sent above TCP, TLS included."""
@@ -924,6 +923,9 @@ class Stream:
         if self._writing:
             self._writing = False
             self.reactor.removeWriter(self)
+        self._cancel_timers()
+
+    def _cancel_timers(self) -> None:
         for timer in (self._read_timer, self._write_timer, self._flush_timer):
             if timer is not None and timer.active():
                 timer.cancel()
@@ -933,7 +935,14 @@ class Stream:
         sock = self.socket
         if sock is None:
             return
-        self._quiet()
+        forget = getattr(self.reactor, "forget", None)
+        if forget is None:
+            self._quiet()
+        else:
+            forget(self)
+            self._watching = self._reading = self._writing = False
+            if self._read_timer or self._write_timer or self._flush_timer:
+                self._cancel_timers()
         on_close, self.on_close = self.on_close, None
         if on_close is not None:
             on_close(self)
@@ -943,6 +952,11 @@ class Stream:
         self.queued = 0
         self._reason = reason
         sock.close()
+
+    def _tell_soon(self) -> None:
+        """L{_tell} once the caller's turn is over, if there is anybody to tell."""
+        if self.protocol is not None or self._producer is not None or self._hangup is not None:
+            call_soon(self.reactor, self._tell)
 
     def _tell(self) -> None:
         """Say that it is over, once."""

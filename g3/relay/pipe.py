@@ -64,6 +64,7 @@ class Pipe:
     """
 
     __slots__ = (
+        "_borrowing",
         "_done",
         "_draining",
         "_finished",
@@ -108,7 +109,7 @@ class Pipe:
         self._in_pipe = self._small = self.moved = 0
         self._patience = _PATIENCE
         self._former: Any = None
-        self._done = self._draining = False
+        self._borrowing = self._done = self._draining = False
         self.reason: Failure | None = None
 
     @property
@@ -198,6 +199,7 @@ class Pipe:
     def _begin_splicing(self) -> None:
         if self.sink.queued or self.source.ahead:
             return
+        self._borrowing = True
         self.source.borrow_read(self)
         self.sink.borrow_write(self)
 
@@ -206,6 +208,11 @@ class Pipe:
         self._splice_at = splice_at
         self._small = 0
         self._release()
+        self._return()
+
+    def _return(self) -> None:
+        """The streams read and write for themselves again."""
+        self._borrowing = False
         self.source.borrow_read(None)
         self.sink.borrow_write(None)
 
@@ -352,9 +359,8 @@ class Pipe:
         if source.protocol is self:
             source.protocol = self._former
         self._former = None
-        if self._splice_at >= 0:
-            source.borrow_read(None)
-            sink.borrow_write(None)
+        if self._borrowing:
+            self._return()
         if rescued:
             sink.write(rescued)
         sink.unregisterProducer()

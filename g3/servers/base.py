@@ -79,6 +79,8 @@ class Listener(Node):
         self._claim: Claim | None = None
         self._tls: ServerTLS | None = None
         self._ticketed: list[TicketedTLS] = []
+        #: The address clients connect to, where there is but one.
+        self._local: SocketAddress | None = None
 
     # -- life
 
@@ -119,7 +121,12 @@ class Listener(Node):
             made.start()
         if self._claim is not None:
             self.listen_stats.instances += 1
+            self._local = self._only_address(self._claim)
             self._claim.start(self._accepted)
+
+    def _only_address(self, claim: Claim) -> SocketAddress | None:
+        address = plain_address(claim.address)
+        return None if self.transparent or address[0] in {"0.0.0.0", "::"} else address
 
     def stop(self) -> Deferred[None] | None:
         self._close_listener()
@@ -147,7 +154,7 @@ class Listener(Node):
     def _accepted(self, sock: socket.socket, peer: SocketAddress) -> None:
         self.listen_stats.accepted += 1
         try:
-            local = plain_address(sock.getsockname())
+            local = self._local or plain_address(sock.getsockname())
             self._set_options(sock)
         except OSError:  # the client is gone already
             self.listen_stats.failed += 1
@@ -276,7 +283,7 @@ class ListeningServer(Listener):
             connection.quit()
 
     def _set_options(self, sock: socket.socket) -> None:
-        set_tcp_misc(sock, self.config.tcp_misc_opts)
+        set_tcp_misc(sock, self.config.tcp_misc_opts, has_no_delay=True)
 
     def _begin(self, stream: Any, info: ClientInfo) -> None:
         self.stats.total_connections += 1

@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from g3.errors import InternalServerError, MethodUnavailable, TaskError
 from g3.interfaces import ITCPConnect
 from g3.logs.task import TaskEvent
+from g3.net.coroutine import begin
 from g3.relay.join import Relay, join
 from g3.route import final_escaper
 from g3.servers.tasks import permit
@@ -84,9 +85,7 @@ class Tunnel:
         if self.server.config.flush_task_log_on_created:
             self.note(TaskEvent.CREATED)
         self.task.stage = Stage.CONNECTING
-        connecting = Deferred.fromCoroutine(self._open())
-        if not connecting.called:
-            self._connecting = connecting
+        self._connecting = begin(self._open())
 
     async def _open(self) -> None:
         server = self.server

@@ -28,6 +28,7 @@ from g3.errors import (
 )
 from g3.interfaces import IHTTPForward
 from g3.logs.task import TaskEvent
+from g3.net.coroutine import begin
 from g3.proto.http1.body import Unchunked, request_reader, response_reader
 from g3.proto.http1.reply import CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE
 from g3.proto.http1.response import CHUNKED, UNTIL_CLOSE, find_end, parse_response
@@ -139,7 +140,7 @@ class Forward(Exchange):
         picked = final_escaper(self.client.server.escaper, self.task)
         if isinstance(picked, Deferred):
             self.client.deadline = NEVER
-            self._connecting = Deferred.fromCoroutine(self._route(picked))
+            self._connecting = begin(self._route(picked))
         else:
             self._carry(picked)
 
@@ -199,7 +200,7 @@ class Forward(Exchange):
         self.task.stage = Stage.CONNECTING
         self.reused = False
         self.client.deadline = NEVER
-        self._connecting = Deferred.fromCoroutine(self._open(escaper, key))
+        self._connecting = begin(self._open(escaper, key))
 
     async def _open(self, escaper: Any, key: Key) -> None:
         try:

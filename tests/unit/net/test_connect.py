@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from g3.errors import ConnectFailed, SetupSocketFailed, TimeoutByRule
+from g3.net import connect
 from g3.net.connect import Binding, connect_tcp, open_socket
 from g3.net.options import Keepalive, TCPMisc
 from g3.net.timers import TimerWheel
@@ -157,7 +158,7 @@ class Pending(socket.socket):
 
 class PendingTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.patch(socket, "socket", Pending)
+        self.patch(connect, "PlainSocket", Pending)
         self.before = descriptors()
         self.reactor = Writers()
         self.timers = TimerWheel(self.reactor)

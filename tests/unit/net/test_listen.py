@@ -231,19 +231,13 @@ class ListenerTests(SynchronousTestCase):
         listening, pending = self.sock, list(errors)
 
         class Failing:
-            def accept(self) -> Any:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(listening, name)
+
+            def _accept(self) -> Any:
                 if pending:
                     raise OSError(pending.pop(0), "no")
-                return listening.accept()
-
-            def fileno(self) -> int:
-                return listening.fileno()
-
-            def getsockname(self) -> Any:
-                return listening.getsockname()
-
-            def close(self) -> None:
-                listening.close()
+                return listening._accept()  # type: ignore[attr-defined]
 
         self.listener = TCPListener(self.reactor, Failing(), self.on_accept)  # type: ignore[arg-type]
         self.listener.start()
