@@ -3,7 +3,8 @@
 
 Against the stock one: no log context around each event; the clock is monotonic; an event of a descriptor that was closed earlier in the same
 batch is dropped (its number may belong to a new connection by then); C{soon} runs a call at the end of the batch without a timer;
-C{addHangup} watches a paused descriptor for the end of its peer without reading; and C{forget} is for one about to be closed. Every Twisted protocol and transport runs on it unchanged.
+C{addHangup} watches a paused descriptor for the end of its peer without reading; and C{forget} is for one that is about to be closed. Every
+Twisted protocol and transport runs on it unchanged.
 """
 
 from __future__ import annotations
