@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -36,6 +37,7 @@ from g3.errors import ConfigError
 from g3.logs.hub import LogHub
 from g3.metrics.registry import MetricRegistry
 from g3.metrics.statsd import StatsdExporter
+from g3.net.listen import Room
 from g3.net.timers import TimerWheel
 from g3.net.tls.ticketer import Ticketing
 from g3.net.tls.tickets import LocalSecrets
@@ -210,6 +212,7 @@ class BaseDaemon(MultiService):
         )
         if seat is not None:
             context.load, context.lasting = seat.load, seat.lasting
+        context.listeners.acceptor = partial(context.listeners.acceptor, room=Room(context.load))
         self.root = self.tree(context, self.source.components, self.kinds)
         self.root.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.shutdown = Shutdown(self.reactor, timeouts, self)

@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from g3.control.messages import MAX_REQUEST, ControlError, Handing, answer, failure, parse_request
 from g3.errors import G3Error
+from g3.net.listen import EXHAUSTED, EXHAUSTED_PAUSE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -159,6 +160,7 @@ class ControlListener:
         self._control = control
         self._factory = factory
         self._allowed = allowed
+        self._retry: IDelayedCall | None = None
 
     @property
     def control(self) -> ControlSocket:
@@ -167,10 +169,14 @@ class ControlListener:
 
     def start(self) -> None:
         """Accept from now on."""
+        self._retry = None
         self._reactor.addReader(self)
 
     def stop(self) -> None:
         """Accept no more; close the socket and remove its file while it is ours."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
         self._reactor.removeReader(self)
         self._control.close()
 
@@ -183,15 +189,21 @@ class ControlListener:
     def doRead(self) -> None:
         try:
             client, _ = self._control.socket.accept()
-        except OSError:
+            with client:
+                self._accepted(client)
+        except OSError as error:
+            if error.errno in EXHAUSTED and self._retry is None:
+                # Whoever waits goes on waiting, without keeping us busy.
+                self._reactor.removeReader(self)
+                self._retry = self._reactor.callLater(EXHAUSTED_PAUSE, self.start)
+
+    def _accepted(self, client: socket.socket) -> None:
+        uid = peer_uid(client)
+        if not self._allowed(uid):
+            log.warn("control client of uid {uid} refused", uid=uid)
             return
-        with client:
-            uid = peer_uid(client)
-            if not self._allowed(uid):
-                log.warn("control client of uid {uid} refused", uid=uid)
-                return
-            client.setblocking(False)
-            self._reactor.adoptStreamConnection(client.fileno(), socket.AF_UNIX, self._factory)
+        client.setblocking(False)
+        self._reactor.adoptStreamConnection(client.fileno(), socket.AF_UNIX, self._factory)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor gave up on the descriptor."""

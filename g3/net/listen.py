@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
@@ -34,13 +35,16 @@ if TYPE_CHECKING:
 BATCH: Final = 32
 #: Seconds without accepting once descriptors or kernel memory ran out.
 EXHAUSTED_PAUSE: Final = 0.1
+#: Descriptors kept for ourselves (resolvers, logs, control, pipes): at most so many, and this part of all.
+RESERVE: Final = 64
+RESERVE_PART: Final = 8
 #: Accepts while draining; a bound, since new clients may come in as fast as they are taken.
 DRAIN_LIMIT: Final = 65536
 
 #: (ip, port) of what the socket module gives.
 normal_address = plain_address
 
-_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
 
@@ -109,20 +113,51 @@ def _refusal(host: str, port: int, error: OSError) -> ConfigError:
     return ConfigError(f"cannot listen on {where}: {reason}" + (f" ({what})" if what else ""))
 
 
+class Load(Protocol):
+    """How many clients there are now."""
+
+    live: int
+
+
+class Room:
+    """Whether the descriptors are enough for one more client: it may need a second one for its upstream, and some are kept for ourselves.
+
+    So whoever is accepted can be served, and who cannot be waits in the kernel's queue.
+    """
+
+    __slots__ = ("_load", "most")
+
+    def __init__(self, load: Load, limit: int | None = None) -> None:
+        """@param limit: descriptors of this process; as it is now when not said."""
+        if limit is None:
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._load = load
+        #: Clients at most.
+        self.most = 1 << 62 if limit == resource.RLIM_INFINITY else max(1, (limit - min(RESERVE, limit // RESERVE_PART)) // 2)
+
+    @property
+    def left(self) -> bool:
+        """Whether there is room for one more."""
+        return self._load.live < self.most
+
+
 @implementer(IReadDescriptor)
 class TCPListener:
     """Accepts from a listening socket on any reactor: C{on_accept(socket, peer)} for each client, its socket non-blocking, TCP_NODELAY on.
 
-    Counts C{accepted}, C{failed} (accept errors of one client) and C{exhausted} (times descriptors ran out). When they do, accepting
-    pauses for L{EXHAUSTED_PAUSE} seconds and the clients stay queued: no busy loop, no dropped client.
+    Counts C{accepted}, C{failed} (accept errors of one client) and C{exhausted} (times descriptors, or the C{room} for clients, ran out). When
+    they do, accepting pauses for L{EXHAUSTED_PAUSE} seconds and the clients stay queued: no busy loop, no dropped client.
     """
 
-    __slots__ = ("_held", "_on_accept", "_reactor", "_reading", "_retry", "accepted", "address", "exhausted", "failed", "socket")
+    __slots__ = ("_held", "_on_accept", "_reactor", "_reading", "_retry", "_room", "accepted", "address", "exhausted", "failed", "socket")
 
     log = Logger()
 
-    def __init__(self, reactor: Any, sock: socket.socket, on_accept: Callable[[socket.socket, SocketAddress], None]) -> None:
+    def __init__(
+        self, reactor: Any, sock: socket.socket, on_accept: Callable[[socket.socket, SocketAddress], None], *, room: Room | None = None
+    ) -> None:
         self._reactor = reactor
+        self._room = room
         self._on_accept = on_accept
         self._reading = False
         self._held = False
@@ -193,6 +228,10 @@ class TCPListener:
         before = self.accepted
         accept, family = sock._accept, int(sock.family)  # type: ignore[attr-defined]  # of the base: see PlainSocket
         for _ in range(most):
+            # Who is queued on a listener that closes is accepted while that can be done at all.
+            if self._room is not None and not self._room.left and not self._held:
+                self._exhausted()
+                break
             try:
                 descriptor, peer = accept()
                 client = PlainSocket(family, socket.SOCK_STREAM, 0, descriptor)
@@ -200,7 +239,7 @@ class TCPListener:
             except BlockingIOError:
                 break
             except OSError as error:
-                if error.errno in _EXHAUSTED:
+                if error.errno in EXHAUSTED:
                     self._exhausted()
                     break
                 if error.errno == errno.EBADF:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from g3.net.listen import Room
     from g3.task import SocketAddress
     from g3.workers.memory import Memory
 
@@ -66,8 +67,16 @@ class SharedListener(TCPListener):
 
     __slots__ = ("_in_a_row", "_in_vain", "_others", "_share")
 
-    def __init__(self, reactor: Any, sock: socket.socket, on_accept: Callable[[socket.socket, SocketAddress], None], share: Share) -> None:
-        super().__init__(reactor, sock, on_accept)
+    def __init__(
+        self,
+        reactor: Any,
+        sock: socket.socket,
+        on_accept: Callable[[socket.socket, SocketAddress], None],
+        share: Share,
+        *,
+        room: Room | None = None,
+    ) -> None:
+        super().__init__(reactor, sock, on_accept, room=room)
         self._share = share
         self._others = share.others
         #: Looks away since the last client we took, and since the last that another took.

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import shutil
 import socket
 import tempfile
@@ -22,6 +24,7 @@ from g3.control.endpoint import ControlSocket
 from g3.control.messages import MAX_REQUEST, ControlError, answer, parse_answer, parse_request, request
 from g3.control.server import MAX_CLIENTS, ControlFactory, ControlListener, ControlProtocol, peer_uid
 from g3.errors import ConfigError
+from g3.net.listen import EXHAUSTED_PAUSE
 
 
 class Transport(StringTransport):
@@ -185,6 +188,36 @@ class SocketTests(TestCase):
         """The connection is closed before a byte is read."""
         self.listen(lambda _uid: False)
         await self.assertFailure(deferToThread(self.ask), NotConnected)
+
+    def test_out_of_descriptors_it_rests_and_comes_back(self) -> None:
+        """No busy loop; who waits is served later."""
+        clock: Any = Clock()
+        readers: set[Any] = set()
+        clock.addReader, clock.removeReader = readers.add, readers.discard
+        control = ControlSocket(self.path, replace=False)
+        listener = ControlListener(clock, control, ControlFactory(clock, None), lambda _uid: True)  # type: ignore[arg-type]
+        listener.start()
+        holes = []
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
+            client.connect(str(self.path))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(int(each.name) for each in Path("/proc/self/fd").iterdir()) + 1, limits[1]))
+            try:
+                with contextlib.suppress(OSError):
+                    while True:
+                        holes.append(os.open(os.devnull, os.O_RDONLY))
+                for _ in range(2):
+                    listener.doRead()
+                    self.assertEqual((readers, len(clock.getDelayedCalls())), (set(), 1))
+                    clock.advance(EXHAUSTED_PAUSE)
+                    self.assertEqual(readers, {listener})
+                listener.doRead()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+                for hole in holes:
+                    os.close(hole)
+        listener.stop()
+        self.assertEqual((readers, clock.getDelayedCalls()), (set(), []))
 
     def test_peer_credentials_are_the_kernels(self) -> None:
         """SO_PEERCRED, which a client cannot forge."""

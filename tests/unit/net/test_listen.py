@@ -8,6 +8,7 @@ import os
 import resource
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,7 +16,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from g3.errors import ConfigError
-from g3.net.listen import BATCH, EXHAUSTED_PAUSE, TCPListener, bind_tcp
+from g3.net.listen import BATCH, EXHAUSTED_PAUSE, Room, TCPListener, bind_tcp
 from g3.net.options import Keepalive, TCPListen
 
 
@@ -258,6 +259,35 @@ class ListenerTests(SynchronousTestCase):
             self.assertEqual((len(self.accepted), self.listener.exhausted, self.listener.failed), (1, 2, 0))
             self.accepted[0][0].close()
             self.listener.pause()
+
+    def test_without_room_it_rests_until_there_is_some(self) -> None:
+        """Two descriptors a client, an eighth kept: of 16, seven clients. Who is queued when it closes is taken all the same."""
+        load = SimpleNamespace(live=0)
+        listener = TCPListener(self.reactor, self.listener.socket, lambda sock, _peer: self.take(load, sock), room=Room(load, 16))  # type: ignore[arg-type]
+        listener.start()
+        self.clients(9)
+        listener.doRead()
+        self.assertEqual((load.live, listener in self.reactor.readers), (7, False))
+        self.reactor.advance(EXHAUSTED_PAUSE)
+        listener.doRead()
+        self.assertEqual(load.live, 7)
+        load.live = 6
+        self.reactor.advance(EXHAUSTED_PAUSE)
+        listener.doRead()
+        self.assertEqual(load.live, 7)
+        listener.stop()
+        self.assertEqual(load.live, 8)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def take(self, load: Any, sock: socket.socket) -> None:
+        self.addCleanup(sock.close)
+        load.live += 1
+
+    def test_of_a_large_limit_a_part_is_kept(self) -> None:
+        """64 at most; without a limit there is always room."""
+        load = SimpleNamespace(live=10**6)
+        self.assertEqual([Room(load, limit).most for limit in (256, 1024, 1 << 20)], [112, 480, (1 << 19) - 32])
+        self.assertTrue(Room(load, resource.RLIM_INFINITY).left)
 
     def test_paused_while_resting_it_stays_paused(self) -> None:
         self.fail_with(errno.EMFILE)
