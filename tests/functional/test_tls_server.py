@@ -10,6 +10,10 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509 import ocsp
+
 from tests.functional.certificates import Authority, pem
 from tests.functional.harness import FunctionalTestCase
 from tests.functional.needs import need
@@ -66,10 +70,12 @@ class TLSServerCase(FunctionalTestCase):
         """"New" or "Reused", after an answer came."""
         said = self.client(port, *words)
         self.assertIn("HTTP/1.1 403", said)
-        found = re.search(r"^(New|Reused), ", said, re.MULTILINE)
-        self.assertIsNotNone(found, said)
-        assert found is not None
-        return found[1]
+        return self.said(said, r"^(New|Reused), ")
+
+    def said(self, text: str, pattern: str) -> str:
+        """The first group of a line's C{pattern}, "" when there is none."""
+        found = re.search(pattern, text, re.MULTILINE)
+        return "" if found is None else found[1]
 
 
 class WorkerTests(TLSServerCase):
@@ -115,14 +121,18 @@ class FleetTests(TLSServerCase):
 
     def ticket_key(self, port: int) -> str:
         """The name of the key of a new ticket, which is its first 16 bytes."""
-        found = re.search(r"0000 - ((?:[0-9a-f]{2}[ -]){16})", self.client(port, "-tls1_2"))
-        assert found is not None
-        return found[1].replace("-", "").replace(" ", "")
+        return self.said(self.client(port, "-tls1_2"), r"0000 - ((?:[0-9a-f]{2}[ -]){16})").replace("-", "").replace(" ", "")
 
     def test_tickets_of_one_are_good_at_the_other_while_their_key_is(self) -> None:
-        """Through two changes of the key, and without Redis in the end."""
-        redis = RedisServer(self.directory, self.redis_port)
+        """Through a change of the key, and without Redis in the end, which speaks TLS and wants a password."""
+        self.issue("redis", "redis.test")
+        files = ("--tls-cert-file", "redis.pem", "--tls-key-file", "redis-key.pem", "--tls-ca-cert-file", "ca.pem", "--tls-auth-clients", "no")
+        plain = free_port()
+        words = [str(self.directory / word) if word.endswith(".pem") else word for word in files]
+        redis = RedisServer(self.directory, plain, "--tls-port", str(self.redis_port), *words, password="word")
         self.addCleanup(redis.kill)
+        tls = "tls_client: {ca_certificate: ca.pem, no_default_ca_certificate: true}, tls_name: redis.test, password: word"
+        self.ticketer = self.ticketer.replace("type: redis", f"type: redis, {tls}")
         old, new = self.key(), self.key()
         redis.cli("SET", "enc", json.dumps({**old, "lifetime": 3600}))
         one, two = self.daemon("one"), self.daemon("two")
@@ -165,3 +175,89 @@ class FleetTests(TLSServerCase):
         redis.cli("SET", "enc", json.dumps(key))
         daemon.wait_until(lambda: self.ticket_key(port) == key["name"], "it uses the key of the fleet")
         self.assertIn("it answers again", daemon.output())
+
+
+class KeyTests(TLSServerCase):
+    """Each key of tls_server, with both libraries: a ticketer takes the host's."""
+
+    def serve(self, *tls: str) -> list[list[int]]:
+        """Ports for each of these, without and with a ticketer, behind one daemon."""
+        ports = [[free_port() for _ in tls] for _ in range(2)]
+        servers = [
+            PORT.format(port=port, more=more, tls=text)
+            for numbers, more in zip(ports, ("", "tls_ticketer: {}"), strict=True)
+            for port, text in zip(numbers, tls, strict=True)
+        ]
+        self.running = self.start_daemon(HEAD.format(threads=0) + "".join(servers), ports=[port for numbers in ports for port in numbers])
+        return ports
+
+    def staple(self, status: ocsp.OCSPCertStatus) -> None:
+        leaf = x509.load_pem_x509_certificate((self.directory / "server.pem").read_bytes())
+        now = datetime.now(UTC)
+        revoked = now if status is ocsp.OCSPCertStatus.REVOKED else None
+        issuer = self.authority.certificate
+        builder = ocsp.OCSPResponseBuilder().add_response(leaf, issuer, hashes.SHA1(), status, now, None, revoked, None)
+        signed = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, issuer).sign(self.authority.key, hashes.SHA256())
+        (self.directory / "server.ocsp").write_bytes(signed.public_bytes(serialization.Encoding.DER))
+
+    def test_versions_ciphers_and_groups(self) -> None:
+        """What is agreed on is what the configuration lets."""
+        cipher = r"Cipher is (\S+)"
+        for newest, only12, oldest, ciphers, groups in self.serve(
+            "min_tls_version: 1.3",
+            "max_tls_version: tls1.2",
+            "min_tls_version: 1.0",
+            "ciphers: TLS_CHACHA20_POLY1305_SHA256:ECDHE-ECDSA-CHACHA20-POLY1305",
+            "supported_groups: P-384",
+        ):
+            self.assertEqual(self.said(self.client(newest), cipher), "TLS_AES_256_GCM_SHA384")
+            self.assertEqual(self.said(self.client(newest, "-tls1_2"), cipher), "(NONE)")
+            self.assertEqual(self.said(self.client(only12), r"Protocol *: (\S+)"), "TLSv1.2")
+            self.assertEqual(self.said(self.client(only12, "-tls1_3"), cipher), "(NONE)")
+            old = ("-tls1", "-cipher", "DEFAULT@SECLEVEL=0")
+            self.assertEqual(self.said(self.client(oldest, *old), r"Protocol *: (\S+)"), "TLSv1")
+            self.assertEqual(self.said(self.client(only12, *old), cipher), "(NONE)")
+            self.assertEqual(self.said(self.client(ciphers), cipher), "TLS_CHACHA20_POLY1305_SHA256")
+            self.assertEqual(self.said(self.client(ciphers, "-tls1_2"), cipher), "ECDHE-ECDSA-CHACHA20-POLY1305")
+            self.assertEqual(self.said(self.client(ciphers, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"), cipher), "(NONE)")
+            self.assertEqual(self.said(self.client(groups), r"Server Temp Key: (?:ECDH, )?([^,\n]+)"), "secp384r1")
+
+    def test_certificates_by_name(self) -> None:
+        """An exact name before a wildcard; the first for nobody's."""
+        self.issue("wild", "*.b.test")
+        self.issue("exact", "one.b.test", "c.test")
+        pairs = "\n".join(f"        - {{certificate: {name}.pem, private_key: {name}-key.pem}}" for name in ("server", "wild", "exact"))
+        text = PORT.partition("      cert_pairs:")[0] + "      cert_pairs:\n{tls}\n"
+        ports = [free_port(), free_port()]
+        servers = [text.format(port=port, more=more, tls=pairs) for port, more in zip(ports, ("", "tls_ticketer: {}"), strict=True)]
+        self.start_daemon(HEAD.format(threads=0) + "".join(servers), ports=ports)
+        for port in ports:
+            for name, subject in (("two.b.test", "*.b.test"), ("ONE.b.test", "one.b.test"), ("c.test", "one.b.test"), ("else.test", "g3proxy.local")):
+                self.assertEqual(self.said(self.client(port, name=name), r"subject=CN = (\S+)"), subject)
+
+    def test_a_staple_and_the_next_one(self) -> None:
+        """ocsp_response goes to who asks for it, and a reload reads it again."""
+        self.staple(ocsp.OCSPCertStatus.GOOD)
+        ports = [numbers[0] for numbers in self.serve("ocsp_response: server.ocsp")]
+        for port in ports:
+            self.assertEqual(self.said(self.client(port, "-status"), r"Cert Status: (\S+)"), "good")
+            self.assertEqual(self.said(self.client(port), r"Cert Status: (\S+)"), "")
+        self.staple(ocsp.OCSPCertStatus.REVOKED)
+        self.assertEqual(self.running.ctl("reload").returncode, 0)
+        for port in ports:
+            self.assertEqual(self.said(self.client(port, "-status"), r"Cert Status: (\S+)"), "revoked")
+        (self.directory / "server.ocsp").write_bytes(b"junk")
+        refused = self.running.ctl("reload")
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("server.ocsp", refused.stdout + refused.stderr)
+
+    def test_sessions(self) -> None:
+        """session_id_context, no_session_ticket, no_session_cache."""
+        (_, (one, same, other, by_id, none)) = self.serve(
+            "session_id_context: a", "session_id_context: a", "session_id_context: b", "no_session_ticket: true",
+            "no_session_ticket: true\n      no_session_cache: true",
+        )  # fmt: skip
+        for version in ("-tls1_2", "-tls1_3"):
+            for first, then, expected in ((one, same, "Reused"), (one, other, "New"), (by_id, by_id, "Reused"), (none, none, "New")):
+                self.assertEqual(self.handshake(first, version, "-sess_out", "session"), "New")
+                self.assertEqual(self.handshake(then, version, "-sess_in", "session"), expected, (first, then, version))

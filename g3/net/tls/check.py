@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from g3.net.tls.options import TLSProtocol, TLSVersion
@@ -24,6 +25,8 @@ def client_problems(options: ClientTLSOptions) -> list[str]:
         problems.append("ciphers: say for which protocol they are, with the key protocol")
     if rank(options.min_tls_version) > rank(options.max_tls_version, 9):
         problems.append("min_tls_version: it is above max_tls_version")
+    if options.use_builtin_ca_certificate and find_spec("certifi") is None:
+        problems.append('use_builtin_ca_certificate: needs the "certifi" extra: pip install g3[certifi]')
     return problems
 
 
@@ -33,8 +36,6 @@ def client_warnings(options: ClientTLSOptions) -> list[str]:
         "enable_sct": options.enable_sct,
         "enable_grease": options.enable_grease,
         "permute_extensions": options.permute_extensions,
-        "max_fragment_size": options.max_fragment_size is not None,
-        "use_builtin_ca_certificate": options.use_builtin_ca_certificate,
     }
     return [f"{key}: this TLS library cannot do it; ignored" for key, said in without.items() if said]
 

@@ -21,6 +21,7 @@ from OpenSSL import SSL
 from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
 from OpenSSL.crypto import X509
+from twisted.logger import Logger
 
 from g3.errors import ConfigError
 from g3.net.tls.check import client_problems, server_problems
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from g3.net.tls.options import PEM, CertificatePair, ClientTLSOptions, ServerTLSOptions
+
+log = Logger()
 
 #: Contexts kept for equal options; each trusts about 150 certificates, 1 MB.
 CACHED_CONTEXTS: Final = 128
@@ -53,6 +56,9 @@ _VERSIONS: Final = {
 #: pyOpenSSL turns partial writes on; without them one call takes a whole buffer of many records.
 _PARTIAL_WRITE: Final = 0x1
 _NO_PARTIAL_WILDCARDS: Final = 0x4
+#: Bytes of a record's header: max_fragment_size counts them.
+_OVERHEAD: Final = 5
+_MOST_TOLD: Final = 1024
 _X509_V_OK: Final = 0
 
 
@@ -135,8 +141,11 @@ class PyOpenSSLClient(_Side):
             sites = 1 if options.session_cache is SessionCache.ONE else options.session_cache_lru_max_sites
             self.sessions = SessionStore(sites, options.session_cache_each_capacity)
 
+        self._told: set[tuple[str, str]] = set()
+
     def open(self, sock: socket.socket | None, name: str, port: int = 0) -> SSL.Connection:
-        connection = SSL.Connection(self.context, sock)
+        most = self.options.max_fragment_size
+        connection = SSL.Connection(self.context, sock) if most is None else _SmallRecords(self.context, sock, most - _OVERHEAD)
         connection.set_connect_state()
         _expect(connection, name, sni=not self.options.disable_sni)
         if self.options.use_ocsp_stapling:
@@ -149,11 +158,39 @@ class PyOpenSSLClient(_Side):
                 connection.set_session(session)
         return connection
 
+    def objection(self, connection: SSL.Connection) -> str:
+        """None; what C{insecure} lets pass is logged, once for each name and fault."""
+        fault = _verify_error(connection) if self.options.insecure else ""
+        if fault:
+            name = (connection.get_servername() or b"").decode("ascii", "replace")
+            if (name, fault) not in self._told and len(self._told) < _MOST_TOLD:
+                self._told.add((name, fault))
+                log.warn("tls_client is insecure: the certificate of {name} does not verify: {fault}", name=name or "a server", fault=fault)
+        return ""
+
     def remember(self, connection: SSL.Connection) -> None:
         if self.sessions is not None:
             session = connection.get_session()
             if session is not None:
                 self.sessions.put(connection.get_app_data(), session)
+
+
+class _SmallRecords(SSL.Connection):
+    """A connection whose records carry at most C{most} bytes each. C{send} may take less than all."""
+
+    def __init__(self, context: SSL.Context, sock: socket.socket | None, most: int) -> None:
+        super().__init__(context, sock)
+        self._most = most
+
+    def send(self, buf: Any, flags: int = 0) -> int:
+        view, sent = memoryview(buf), 0
+        try:
+            while sent < len(view):
+                sent += super().send(view[sent : sent + self._most], flags)
+        except SSL.WantWriteError:
+            if not sent:
+                raise
+        return sent
 
 
 class PyOpenSSLServer(_Side):
@@ -211,7 +248,10 @@ def _client_context(options: ClientTLSOptions, alpn: tuple[str, ...]) -> SSL.Con
     if options.cert_pair is not None:
         _use_pairs(context, (options.cert_pair,))
     if not options.no_default_ca_certificate:
-        context.set_default_verify_paths()
+        if options.use_builtin_ca_certificate:
+            context.load_verify_locations(_mozillas())
+        else:
+            context.set_default_verify_paths()
     _trust(context, options.ca_certificate)
     context.set_verify(SSL.VERIFY_NONE if options.insecure else SSL.VERIFY_PEER)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
@@ -330,6 +370,13 @@ def _trust(context: SSL.Context, pems: tuple[PEM, ...]) -> list[x509.Certificate
         if store is not None:
             store.add_cert(X509.from_cryptography(found))
     return list(trusted.values())
+
+
+def _mozillas() -> str:
+    """The file of the package certifi with the authorities that Mozilla trusts."""
+    from certifi import where
+
+    return where()
 
 
 def _words(error: Exception) -> str:

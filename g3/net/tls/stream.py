@@ -244,12 +244,17 @@ class TLSStream(Stream):
             self._slow_write(data)
             return
         try:
-            self.bytes_out += self._tls.send(data)
+            sent = self._tls.send(data)
         except SSL.WantWriteError:
             self._tried = len(data)
             self._enqueue(data)
         except SSL.Error as error:
             self.fail_write(as_oserror(error))
+        else:
+            self.bytes_out += sent
+            if sent != len(data):
+                self._tried = len(data) - sent
+                self._enqueue(data[sent:])
 
     def doWrite(self) -> None:
         if self._read_wants_write:
@@ -262,7 +267,7 @@ class TLSStream(Stream):
         total = 0
         for piece in queue[:_IOV]:
             try:
-                total += self._tls.send(piece)
+                sent = self._tls.send(piece)
             except SSL.WantWriteError:
                 # Tried again from here; pieces added to it later do not matter, its beginning stays.
                 self._tried = len(piece)
@@ -271,7 +276,10 @@ class TLSStream(Stream):
                 raise BlockingIOError from None
             except SSL.Error as error:
                 raise as_oserror(error) from error
-            self._tried = 0
+            total += sent
+            self._tried = len(piece) - sent
+            if self._tried:
+                break
         return total
 
     def _send_limited(self, queue: list[bytes | bytearray | memoryview]) -> int:

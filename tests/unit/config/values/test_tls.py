@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from g3.config.document import read_text
 from g3.config.problems import Problems
 from g3.config.value import ParseContext, Value
+from g3.config.values import tls as tls_values
 from g3.config.values.tls import (
     CertificatePairValue,
     ClientTLSValue,
@@ -234,6 +235,14 @@ class OtherTests(TLSCase):
         self.assertEqual(
             self.problems(TicketerValue(), "{source: {type: etcd, addr: a, enc_key: e, dec_set: d}}"),
             ['1:17: there is no source of ticket keys "etcd", only redis'],
+        )
+
+    def test_redis_without_its_library_is_refused(self) -> None:
+        """And says how to get it."""
+        self.patch(tls_values, "redis_available", lambda: False)
+        self.assertEqual(
+            self.problems(TicketerValue(), "{source: {type: redis, addr: a, enc_key: e, dec_set: d}}"),
+            ['1:17: redis needs the "redis" extra: pip install g3[redis]'],
         )
 
     def test_a_redis_password_does_not_show(self) -> None:

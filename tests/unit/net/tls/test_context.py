@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import certifi
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
+from OpenSSL import SSL
+from OpenSSL._util import lib
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.errors import ConfigError
@@ -71,14 +77,74 @@ class ContextTests(SynchronousTestCase):
         self.assertRegex(str(self.assertRaises(ConfigError, server_context, ServerTLSOptions())), "^cert_pairs: ")
 
     def test_what_has_no_effect_is_told(self) -> None:
-        options = ClientTLSOptions(enable_sct=True, enable_grease=True, permute_extensions=True, max_fragment_size=1, use_builtin_ca_certificate=True)
-        words = ["enable_sct", "enable_grease", "permute_extensions", "max_fragment_size", "use_builtin_ca_certificate"]
+        options = ClientTLSOptions(enable_sct=True, enable_grease=True, permute_extensions=True)
+        words = ["enable_sct", "enable_grease", "permute_extensions"]
         self.assertEqual([line.split(":")[0] for line in client_warnings(options)], words)
         self.assertEqual(client_warnings(ClientTLSOptions()), [])
 
     def test_old_versions_are_spoken_when_asked_for_by_name(self) -> None:
         for protocol in (TLSProtocol.TLS1_0, TLSProtocol.TLS1_1):
             client_context(ClientTLSOptions(no_default_ca_certificate=True, protocol=protocol))
+
+
+class ClientTests(SynchronousTestCase):
+    """Keys of a client that are not seen on the wire of a handshake."""
+
+    def shaken(self, client: ClientTLSOptions, name: str = "a.test") -> tuple[Any, Any]:
+        """A client and a server connection over memory after their handshake."""
+        one = client_context(client).open(None, name)
+        two = server_context(ServerTLSOptions(cert_pairs=(pair("a.test"),))).open(None)
+        ends = [one, two]
+        for _ in range(6):
+            for end, other in (ends, reversed(ends)):
+                with contextlib.suppress(SSL.WantReadError):
+                    end.do_handshake()
+                with contextlib.suppress(SSL.WantReadError):
+                    other.bio_write(end.bio_read(65536))
+        return one, two
+
+    def test_records_are_no_longer_than_they_may_be(self) -> None:
+        """max_fragment_size counts the header; encryption adds to it."""
+        options = ClientTLSOptions(ca_certificate=(authority().pem,), no_default_ca_certificate=True, max_fragment_size=1000)
+        client, server = self.shaken(options)
+        data = bytes(range(256)) * 20
+        self.assertEqual(client.send(data), len(data))
+        wire = client.bio_read(65536)
+        sizes = []
+        at = 0
+        while at < len(wire):
+            sizes.append(int.from_bytes(wire[at + 3 : at + 5], "big"))
+            at += 5 + sizes[-1]
+        self.assertEqual(len(sizes), 6)
+        # A byte for the type and 16 for the tag (RFC 8446 section 5.2).
+        self.assertEqual(max(sizes), 995 + 17)
+        server.bio_write(wire)
+        self.assertEqual(b"".join(server.recv(65536) for _ in sizes), data)
+
+    def test_mozillas_authorities_take_the_place_of_the_systems(self) -> None:
+        """use_builtin_ca_certificate; with no_default_ca_certificate neither is trusted."""
+        for more, expected in ((False, True), (True, False)):
+            options = ClientTLSOptions(use_builtin_ca_certificate=True, no_default_ca_certificate=more)
+            store: Any = client_context(options).context.get_cert_store()
+            count = Path(certifi.where()).read_text().count("BEGIN CERTIFICATE") if expected else 0
+            self.assertEqual(_lib_objects(store), count)
+
+    def test_what_insecure_lets_pass_is_logged_once(self) -> None:
+        from g3.net.tls import context
+
+        lines: list[Any] = []
+        self.patch(context, "log", Mock(warn=lambda _text, **words: lines.append((words["name"], words["fault"]))))
+        options = ClientTLSOptions(no_default_ca_certificate=True, insecure=True, handshake_timeout=7.0)
+        for name in ("a.test", "a.test", "b.test"):
+            client, _ = self.shaken(options, name)
+            self.assertEqual(client_context(options).objection(client), "")
+        self.assertEqual([name for name, _ in lines], ["a.test", "b.test"])
+        self.assertIn("unable to get local issuer certificate", lines[0][1])
+
+
+def _lib_objects(store: Any) -> int:
+    """How many certificates are trusted."""
+    return int(lib.sk_X509_OBJECT_num(lib.X509_STORE_get0_objects(store._store)))
 
 
 class SessionStoreTests(SynchronousTestCase):
