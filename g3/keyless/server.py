@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: Tags that can be added while we run.
 MOST_TAGS = 64
 #: Keys of the configuration that take a new socket or TLS context.
-_FIXED = ("name", "listen", "tls_server", "shared_logger")
+_FIXED = ("name", "listen", "tls_server", "tls_ticketer", "shared_logger")
 
 
 @implementer(IReloadable)

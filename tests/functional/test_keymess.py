@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -175,6 +176,26 @@ class TLSTests(KeymessTestCase):
         self.good(*words, "--pair", str(self.directory / "client.pem"), str(self.directory / "client-key.pem"))
         self.assertNotEqual(self.check(*words).returncode, 0)
         self.assertNotEqual(self.check(*words[:1], "--name=other.example.net").returncode, 0)
+
+    def test_sessions_are_resumed_at_every_worker(self) -> None:
+        """A ticket of one is good at the others: their keys are the same."""
+        authority = Authority()
+        authority.write(self.directory / "server.pem", self.directory / "server-key.pem", "keys.example.net")
+        (self.directory / "ca.pem").write_bytes(pem(authority.certificate))
+        pair = "    tls:\n      cert_pairs: {certificate: server.pem, private_key: server-key.pem}\n"
+        daemon = self.start(self.config(pair, workers=2))
+        daemon.wait_until(lambda: "is ready" in daemon.output(), "all workers serve")
+        context = ssl.create_default_context(cafile=str(self.directory / "ca.pem"))
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        session, reused = None, []
+        for _ in range(4):
+            sock = context.wrap_socket(socket.create_connection(("127.0.0.1", self.port), 10), server_hostname="keys.example.net", session=session)
+            self.addCleanup(sock.close)
+            sock.sendall(encode_request(1, Opcode.RSA_SIGN_SHA256, bytes.fromhex(self.skis["rsa2048"]), bytes(32)))
+            self.assertEqual(len(sock.recv(65536)), 271)
+            reused.append(sock.session_reused)
+            session = sock.session
+        self.assertEqual(reused, [False, True, True, True])
 
 
 class KeyTests(KeymessTestCase):
