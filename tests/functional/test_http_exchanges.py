@@ -280,6 +280,67 @@ class BoundedTests(ExchangeCase):
         for number in range(count):
             self.assertEqual(len(client.answer().body), 15000, number)
 
+    def test_answers_without_a_length_that_nobody_reads(self) -> None:
+        """The origin is not read faster than the client reads: in chunks, taken out of them, and until the connection closes."""
+        chunk = b"10000\r\n" + b"c" * 65536 + b"\r\n"
+
+        def script(connection: socket.socket, _number: int) -> None:
+            chunked = b"/chunked" in read_head(connection)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" if chunked else b"HTTP/1.1 200 OK\r\n\r\n")
+            for _ in range(500):
+                connection.sendall(chunk)
+
+        origin = self.scripted(script)
+        port = self.proxy()
+
+        def work() -> None:
+            for path, version in (("/chunked", "1.1"), ("/chunked", "1.0"), ("/", "1.1")):
+                for _ in range(2):
+                    self.client(port).send(get(origin.port, path, version=version))
+            time.sleep(1.5)
+
+        self.assertLess(self.grown(work), 12)
+
+    def test_uploads_that_nobody_takes(self) -> None:
+        """By length and in chunks, to an origin that reads no more than the head, and to one that is still being connected to."""
+        full = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.addCleanup(full.close)
+        for _ in range(2):
+            waiting = socket.socket()
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+            self.addCleanup(waiting.close)
+
+        def script(connection: socket.socket, _number: int) -> None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            connection.recv(100)
+            time.sleep(3)
+
+        origin = self.scripted(script)
+        port = free_port()
+        config = self.config(port).replace("    resolver: r\n", "    resolver: r\n    tcp_connect: {each_timeout: 4s}\n", 1)
+        self.daemon = self.start_daemon(config, ports=[port])
+        piece = b"8000\r\n" + b"u" * 32768 + b"\r\n"
+
+        def work() -> None:
+            clients = []
+            for target in (origin.port, full.getsockname()[1]):
+                for framing in (f"Content-Length: {50 * MB}", "Transfer-Encoding: chunked"):
+                    client = self.client(port)
+                    client.send(get(target, "/", framing, method="POST"))
+                    client.sock.setblocking(False)
+                    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                    clients.append((client.sock, bytearray()))
+            end = time.monotonic() + 2
+            while time.monotonic() < end:
+                for sock, unsent in clients:
+                    unsent += b"" if unsent else piece * 32
+                    with contextlib.suppress(BlockingIOError):
+                        del unsent[: sock.send(unsent)]
+                time.sleep(0.005)
+
+        self.assertLess(self.grown(work), 12)
+
     def test_interim_answers_without_end(self) -> None:
         """So many, and then it is a 502."""
 
@@ -397,6 +458,21 @@ class BodylessTests(ExchangeCase):
         client.send(b"".join(get(origin.port, path, method=method) for method, path in order))
         self.assertEqual([client.answer(method).status for method, _ in order], [200, 200, 204, 304, 200, 200])
         self.assertEqual(origin.connections, 1)
+
+    def test_what_comes_behind_an_answer_is_nobody_s(self) -> None:
+        """A body that answers HEAD or comes with 204 or 304, and more than Content-Length: gone, and so is the connection."""
+        answers = (b"200 OK\r\nContent-Length: 2\r\n\r\nok" + OK, b"204 No Content\r\n\r\nok", b"304 Not Modified\r\n\r\nok")
+
+        def script(connection: socket.socket, _number: int) -> None:
+            while head := read_head(connection):
+                connection.sendall(OK if b"/next" in head else b"HTTP/1.1 " + answers[int(head.split(b" ")[1][1:])])
+
+        origin = self.scripted(script)
+        client = self.client(self.proxy())
+        for number, (method, path) in enumerate((("HEAD", "/0"), ("GET", "/0"), ("GET", "/1"), ("GET", "/2")), 1):
+            client.ask(get(origin.port, path, method=method), method)
+            self.assertEqual(client.ask(get(origin.port, "/next")).body, b"ok")
+            self.assertEqual(origin.connections, 1 + number, (method, path))
 
     def test_errors_among_pipelined_answers_keep_their_places(self) -> None:
         """The last one that is no request ends it."""

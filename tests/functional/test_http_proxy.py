@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tests.functional.certificates import Authority, pem
 from tests.functional.harness import FunctionalTestCase
 from tests.functional.leftover import WITNESS, holdings, wait_until_as_before
-from tests.functional.peers import RecordingOrigin, start_nginx
+from tests.functional.peers import RecordingOrigin, answer_ok, start_nginx
 from tests.functional.processes import free_port
 from tests.functional.rawhttp import RawClient
 
@@ -340,14 +340,17 @@ class TimeoutTests(ProxyCase):
         self.assertTrue(client.ended())
 
     def test_an_idle_tunnel_ends(self) -> None:
-        """task_idle_check_interval times task_idle_max_count."""
+        """task_idle_check_interval times task_idle_max_count. Who waits for an answer is not idle: that has a time of its own."""
         silent = RecordingOrigin(None)
         self.addCleanup(silent.close)
-        client = self.client(self.proxy("    task_idle_max_count: 1"))
+        port = self.proxy("    task_idle_max_count: 1")
+        waiting, client = self.client(port), self.client(port)
+        waiting.send(get(self.origin(lambda _request: time.sleep(5) or answer_ok(b"")).port))
         self.assertEqual(client.ask(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % silent.port, "CONNECT").status, 200)
         started = time.monotonic()
         self.assertTrue(client.ended())
         self.assertLess(time.monotonic() - started, 9)
+        self.assertEqual(waiting.answer().status, 200)
 
 
 class ConnectTests(ProxyCase):

@@ -69,6 +69,20 @@ class Size(Value[int]):
         return format_size(value)
 
 
+class RaisedSize(Size):
+    """A number of bytes; less than C{least} is taken as that, with a warning."""
+
+    def __init__(self, least: int) -> None:
+        super().__init__()
+        self.least = least
+
+    def parse(self, node: Node, context: ParseContext) -> int:
+        size = super().parse(node, context)
+        if size < self.least:
+            context.problems.warn(node, f"{node.text} is taken as {self.least} bytes: it cannot be less")
+        return max(size, self.least)
+
+
 class SizeU32(Size):
     """A number of bytes that fits 32 bits."""
 

@@ -26,13 +26,13 @@ class HTTPServerConfig(TaskServerConfig):
     rsp_header_recv_timeout: float = key(
         Duration(), default=60.0, unit="seconds", doc="From the end of the request to the end of the response head; then 504."
     )
-    req_header_max_size: int = key(Size(1024, 1 << 30), default=64 * KIB, unit="bytes", doc="Largest request head; larger ones get 431.")
-    rsp_header_max_size: int = key(Size(1024, 1 << 30), default=64 * KIB, unit="bytes", doc="Largest response head; larger ones are a 502.")
+    req_header_max_size: int = key(Size(1, 1 << 30), default=64 * KIB, unit="bytes", doc="Largest request head; larger ones get 431.")
+    rsp_header_max_size: int = key(Size(1, 1 << 30), default=64 * KIB, unit="bytes", doc="Largest response head; larger ones are a 502.")
     log_uri_max_chars: int = key(Int(0, 1 << 30), default=1024, aliases=("uri_log_max_chars",), doc="Characters of a URI in the log.")
     pipeline_size: int = key(Int(1, 1 << 20), default=10, doc="Requests of one connection that may wait for their turn.")
     pipeline_read_idle_timeout: float = key(Duration(), default=300.0, unit="seconds", doc="How long a connection may wait for its next request.")
     no_early_error_reply: bool = key(Bool(), default=False, doc="Close without an answer what is no valid request.")
-    body_line_max_length: int = key(Int(64, 1 << 20), default=8192, unit="bytes", doc="Longest line of a chunked body.")
+    body_line_max_length: int = key(Int(1, 1 << 20), default=8192, unit="bytes", doc="Longest line of a chunked body.")
     http_forward_upstream_keepalive: UpstreamKeepalive = key(
         UpstreamKeepaliveValue(), default=UpstreamKeepalive(), doc="Upstream connections between two requests: kept at all, how long, for whom."
     )

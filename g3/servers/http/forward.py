@@ -285,7 +285,6 @@ class Forward(Exchange):
         try:
             used = body.feed(data)
         except ProtocolError as error:
-            self.wants_body = True  # whatever follows cannot be told from body bytes
             self.fail(InvalidClientProtocol(str(error), http_status=error.status))
             return
         if used < len(data):

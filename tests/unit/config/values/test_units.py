@@ -15,7 +15,7 @@ from g3.config.value import ParseContext
 from g3.config.values.duration import Duration, format_duration, parse_duration
 from g3.config.values.ratio import Ratio
 from g3.config.values.regex import Regex, explosive, translate
-from g3.config.values.size import Size, SizeU32, format_size, parse_size
+from g3.config.values.size import RaisedSize, Size, SizeU32, format_size, parse_size
 from tests.unit.config.samples import parse, refusal
 
 
@@ -43,6 +43,14 @@ class SizeTests(SynchronousTestCase):
             self.assertTrue(refusal(Size(), text), text)
         self.assertIn("is not from 0 to 4294967295 bytes", refusal(SizeU32(), "4GiB"))
         self.assertIn("is not from", refusal(Size(), "99999999EiB"))
+
+    def test_a_least_size_is_taken_for_less_with_a_warning(self) -> None:
+        """Upstream does without the warning."""
+        problems = Problems()
+        context = ParseContext(problems, Path())
+        sizes = [RaisedSize(4096).parse(read_text(text, "t", problems)[0], context) for text in ("4K", "0", "4KiB", "5000")]
+        self.assertEqual(sizes, [4096, 4096, 4096, 5000])
+        self.assertEqual([problem.message.partition(":")[0] for problem in problems], ["4K is taken as 4096 bytes", "0 is taken as 4096 bytes"])
 
     @given(st.integers(0, 1 << 63))
     def test_a_size_is_written_so_that_it_reads_back(self, size: int) -> None:
