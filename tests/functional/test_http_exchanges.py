@@ -108,6 +108,18 @@ class EarlyAnswerTests(ExchangeCase):
             self.assertEqual(client.answer().status, status)
             self.assertTrue(client.ended())
 
+    def test_a_client_that_never_stops_is_cut(self) -> None:
+        """It was refused and told so; what it goes on sending is read for so many bytes and no more."""
+        client = self.client(self.proxy())
+        client.sock.settimeout(20)
+        client.send(get(80, "/", f"Content-Length: {1 << 40}", method="PUT", host="127.0.0.2"))
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < 400 * MB:
+                client.sock.sendall(b"u" * MB)
+                sent += MB
+        self.assertTrue(200 * MB < sent < 300 * MB, sent)
+
     def test_a_large_answer_to_an_unfinished_upload_arrives_whole(self) -> None:
         """Both directions are in full flow when the origin has said all and closes."""
         content = hashlib.sha256(b"x").digest() * (4 * MB // 32)
@@ -483,6 +495,27 @@ class BodylessTests(ExchangeCase):
         got = [client.answer(method).status for method in ("GET", "GET", "HEAD", "GET", "GET", "GET")]
         self.assertEqual(got, [200, 521, 521, 200, 403, 400])
         self.assertTrue(client.ended())
+
+
+class HalfClosedTests(ExchangeCase):
+    """A client that has closed its sending side, as netcat does, gets every answer it asked for, and the end."""
+
+    def test_what_was_asked_whole_is_answered(self) -> None:
+        def script(connection: socket.socket, _number: int) -> None:
+            while head := read_head(connection):
+                time.sleep(0.3 if b"/slow" in head else 0)
+                connection.sendall(OK * head.count(b"\r\n\r\n"))
+
+        origin = self.scripted(script)
+        port = self.proxy()
+        one, slow = get(origin.port), get(origin.port, "/slow")
+        started = time.monotonic()
+        for data, answers in ((one, 1), (one + one, 2), (slow + slow, 2), (slow + one[:30], 1), (one[:30], 0), (b"", 0), (one[:-2] + b"Content-", 0)):
+            client = self.client(port)
+            client.send(data)
+            client.sock.shutdown(socket.SHUT_WR)
+            self.assertEqual(client.everything().count(b"HTTP/1.1 200"), answers, data)
+        self.assertLess(time.monotonic() - started, 15, "ended at once, by no timeout")
 
 
 class BytePerByteTests(ExchangeCase):

@@ -291,6 +291,17 @@ class ForwardTests(ProxyCase):
         self.assertEqual(answer.headers["X-BD-Upstream-Id"], "me")
         self.assertEqual(answer.headers["X-BD-Upstream-Addr"], f"127.0.0.1:{origin.port}")
         self.assertEqual(answer.headers["X-BD-Outgoing-IP"], "127.0.0.1")
+        # What a proxy before the origin has said of itself stays; only the connection's own line is added beside it.
+        lines = b"X-BD-Upstream-Id: it\r\nX-BD-Upstream-Addr: 192.0.2.1:80\r\nX-BD-Outgoing-IP: 192.0.2.2\r\nX-BD-Remote-Connection-Info: it\r\n"
+        chained = self.origin(lambda _request: b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + lines + b"\r\n")
+        answer = self.client(port).ask(get(chained.port))
+        self.assertEqual([len(answer.headers.get_all(f"X-BD-{name}", [])) for name in ("Upstream-Id", "Upstream-Addr", "Outgoing-IP")], [1, 1, 1])
+        self.assertEqual(answer.headers["X-BD-Upstream-Id"], "it")
+        self.assertEqual(len(answer.headers.get_all("X-BD-Remote-Connection-Info", [])), 2)
+        # What we answer ourselves has no upstream to name.
+        refused = self.client(port).ask(get(free_port()))
+        self.assertEqual((refused.status, refused.headers["X-BD-Upstream-Id"]), (521, None))
+        self.assertTrue(refused.headers["X-BD-Remote-Connection-Info"].startswith("me; remote=127.0.0.1:"))
 
     def test_forwarded_headers_can_be_stolen_and_default_ports_dropped(self) -> None:
         origin = self.origin()

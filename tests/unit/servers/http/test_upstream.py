@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 from types import SimpleNamespace
 
 from twisted.internet.task import Clock
@@ -31,6 +32,22 @@ def connection(port: int = 80) -> UpstreamConnection:
     given = SimpleNamespace(stream=Stream(), absolute_form=False, header_lines=b"", private=False, notes=ConnectNotes())
     key: Key = (1, Upstream("a.test", port), "", None, None)
     return UpstreamConnection(given, key)
+
+
+class AliveTests(SynchronousTestCase):
+    """What the kernel knows of an idle connection before the reactor has told."""
+
+    def test_only_one_that_is_open_and_silent_is(self) -> None:
+        for words, closes, alive in ((b"", False, True), (b"H", False, False), (b"", True, False), (b"H", True, False)):
+            ours, theirs = socket.socketpair()
+            self.addCleanup(ours.close)
+            self.addCleanup(theirs.close)
+            idle = connection()
+            idle.stream.socket = ours
+            theirs.sendall(words)
+            if closes:
+                theirs.close()
+            self.assertEqual(idle.alive(), alive, (words, closes))
 
 
 class SharedPoolTests(SynchronousTestCase):
