@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -152,6 +153,8 @@ listen_address={address}
 listen_port={port}
 background=NO
 seccomp_sandbox=NO
+isolate=NO
+isolate_network=NO
 write_enable=YES
 allow_writeable_chroot=YES
 log_ftp_protocol=YES
@@ -170,6 +173,29 @@ anon_upload_enable=YES
 anon_mkdir_write_enable=YES
 anon_other_write_enable=YES
 """
+
+
+VSFTPD_USERS = """
+anonymous_enable=NO
+local_enable=YES
+chroot_local_user=YES
+pam_service_name=vsftpd
+"""
+
+
+def start_vsftpd_of(namespace: Namespace, directory: Path, root: Path, name: str, password: str) -> Process:
+    """vsftpd on port 21 inside, where there is a user with this password and the home C{root}."""
+    need("openssl")
+    hashed = subprocess.run(["openssl", "passwd", "-6", password], capture_output=True, text=True, check=True).stdout.strip()
+    everybody = Path("/etc/passwd").read_text()
+    users = {"passwd": f"{everybody}{name}:x:65533:65533::{root}:/bin/sh\n", "shadow": f"{name}:{hashed}:20000:0:99999:7:::\n"}
+    for file, content in users.items():
+        ours = directory / file
+        ours.write_text(content)
+        mounted = namespace.run("mount", "--bind", str(ours), f"/etc/{file}")
+        if mounted.returncode != 0:
+            raise AssertionError(mounted.stdout)
+    return start_vsftpd(directory, 21, VSFTPD_USERS, namespace=namespace)
 
 
 def start_vsftpd(directory: Path, port: int, more: str, *, namespace: Namespace | None = None) -> Process:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Upstream's coverage case 0001_base_http_proxy: what curl and requests do with an HTTP proxy, plain and over TLS, in every form.
 
-The configuration is upstream's; port servers that are not built yet are stood in for (see tests.functional.upstream). FTP over HTTP comes
-with its own types.
+The configuration is upstream's; port servers that are not built yet are stood in for (see tests.functional.upstream).
 """
 
 from __future__ import annotations
@@ -57,6 +56,14 @@ class BaseHTTPProxyTests(CaseTestCase):
         """The masque/http well-known URI."""
         self.masque("http://127.0.0.1:8080")
 
+    def test_ftp_over_http(self) -> None:
+        """An FTP server, with the client's login."""
+        self.ftp("--proxy", "http://127.0.0.1:8080")
+
+    def test_ipv6_ftp_over_http(self) -> None:
+        """The same by a proxy on IPv6."""
+        self.ftp("--proxy", "http://[::1]:8080")
+
     def test_ipv6_http_forward(self) -> None:
         """A proxy on IPv6."""
         self.forward("http://[::1]:8080")
@@ -70,11 +77,12 @@ class BaseHTTPProxyTests(CaseTestCase):
         self.masque("http://[::1]:8080")
 
     def tls_port(self, port: int) -> None:
-        """Forward, easy-proxy and masque over a TLS connection to the proxy."""
+        """Forward, easy-proxy, masque and FTP over a TLS connection to the proxy."""
         proxy, ca = f"https://g3proxy.local:{port}", ("--ca", str(self.world.ca))
         self.both(SITES[0], "--proxy", proxy, *ca)
         self.both(f"{proxy}/.well-known/easy-proxy/http/httpbin.local/80", *ca)
         self.httpbin("curl", SITES[0], "--proxy", proxy, "--masque", *ca)
+        self.ftp("--proxy", proxy, *ca)
 
     def test_tls_port_8443(self) -> None:
         """A native_tls_port before the proxy."""

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.functional.harness import Daemon
 from tests.functional.namespaces import Namespace
 from tests.functional.needs import ROOT, need, need_namespaces
-from tests.functional.peers import HTTPBIN_SERVERS, start_dnsmasq, start_httpbin, start_nginx
+from tests.functional.peers import HTTPBIN_SERVERS, start_dnsmasq, start_httpbin, start_nginx, start_vsftpd_of
 from tests.functional.processes import listening
 from tests.functional.upstream import Derived, copied, derive
 
@@ -34,6 +34,7 @@ class World:
 
     def __init__(self, name: str, ports: tuple[int, ...]) -> None:
         self.name = name
+        self._ftp = False
         self.cleanups = contextlib.ExitStack()
         self.directory = Path(tempfile.mkdtemp(prefix="g3world")).resolve()
         self.cleanups.callback(shutil.rmtree, self.directory, ignore_errors=True)
@@ -57,6 +58,15 @@ class World:
         config = self.derived.write(self.main.with_name("derived.yaml"))
         self.daemon = Daemon(config, self.directory, ports=ports, namespace=self.namespace)
         self._keep(self.daemon)
+
+    def start_ftp(self) -> None:
+        """An FTP server on port 21 for the user of upstream's case; the first call starts it."""
+        if not self._ftp:
+            root = Path(tempfile.mkdtemp(prefix="g3ftp"))
+            root.chmod(0o777)
+            self.cleanups.callback(shutil.rmtree, root, ignore_errors=True)
+            self._keep(start_vsftpd_of(self.namespace, self.directory, root, "ftpuser", "ftppass"))
+            self._ftp = True
 
     def _keep(self, process: Process) -> None:
         self.cleanups.callback(process.kill)
@@ -115,6 +125,14 @@ class CaseTestCase(SynchronousTestCase):
         ran = self.world.python("tests.functional.httpbin_checks", "--client", client, "--site", site, *more)
         if ran.returncode != 0:
             raise self.world.daemon.fail(f"served {client} badly ({site} {' '.join(more)}):\n{ran.stdout}\n")
+
+    def ftp(self, *more: str) -> None:
+        """All FTP checks pass."""
+        need("vsftpd")
+        self.world.start_ftp()
+        ran = self.world.python("tests.functional.ftp_checks", "--site", "ftp://ftpuser:ftppass@127.0.0.1", *more)
+        if ran.returncode != 0:
+            raise self.world.daemon.fail(f"served ftp badly ({' '.join(more)}):\n{ran.stdout}\n")
 
     def end_case(self) -> None:
         """The daemon ends with status 0 on SIGINT, and nothing of it listens any more."""
