@@ -322,3 +322,80 @@ class HostileServerTests(ProxyCase):
 
     def open_files(self) -> int:
         return len(os.listdir(f"/proc/{self.daemon.pid}/fd"))  # noqa: PTH208
+
+
+CHAIN = """
+runtime: {{thread_number: 0}}
+log: {{task: stdout}}
+resolver:
+  - {{name: r, type: deny_all}}
+escaper:
+  - name: e
+    type: direct_fixed
+    resolver: r
+    egress_network_filter: {{default: allow, allow: 127.0.0.1}}
+  - {{name: downloads, type: proxy_http, proxy_addr: "127.0.0.1:{last}", http_forward_capability: {{forward_ftp_get: true}}}}
+  - {{name: everything, type: proxy_http, proxy_addr: "127.0.0.1:{last}", http_forward_capability: {{forward_ftp: true}}}}
+  - {{name: nowhere, type: dummy_deny}}
+  - {{name: route, type: route_select, next_nodes: [everything]}}
+  - {{name: direct, type: route_select, next_nodes: [e]}}
+server:
+  - {{name: last, type: http_proxy, listen: "127.0.0.1:{last}", escaper: direct, flush_task_log_on_created: true, flush_task_log_on_connected: true}}
+  - {{name: downloads, type: http_proxy, listen: "127.0.0.1:{downloads}", escaper: downloads}}
+  - {{name: route, type: http_proxy, listen: "127.0.0.1:{route}", escaper: route}}
+  - {{name: nowhere, type: http_proxy, listen: "127.0.0.1:{nowhere}", escaper: nowhere}}
+  - {{name: rules, type: http_proxy, listen: "127.0.0.1:{rules}", escaper: e, dst_port_filter: [80]}}
+"""
+NAMES = ("last", "downloads", "route", "nowhere", "rules")
+
+
+class WaysTests(ProxyCase):
+    """Who carries such a request out: this proxy, or the next one."""
+
+    def test_what_a_next_proxy_takes_is_forwarded_and_logged(self) -> None:
+        """By method and through routes, login, range and body included; what no escaper of a server can is a 403."""
+        server = FTPServer()
+        self.addCleanup(server.close)
+        ports = {name: free_port() for name in NAMES}
+        daemon = self.daemon = self.start_daemon(CHAIN.format(**ports), ports=list(ports.values()))
+        for name, method, status, body in (
+            ("downloads", "GET", 206, b"tent"),
+            ("downloads", "HEAD", 200, b""),
+            ("downloads", "PUT", 403, None),
+            ("downloads", "DELETE", 403, None),
+            ("downloads", "POST", 501, None),
+            ("route", "GET", 206, b"tent"),
+            ("route", "PUT", 200, b""),
+            ("route", "DELETE", 200, b""),
+            ("nowhere", "GET", 403, None),
+            ("rules", "GET", 403, None),
+            ("last", "GET", 206, b"tent"),
+        ):
+            server.script()
+            client = self.client(ports[name])
+            lines = ["Content-Length: 6"] if method == "PUT" else ["Range: bytes=3-"]
+            head = [f"{method} ftp://me:secret@127.0.0.1:{server.port}/f HTTP/1.1", "Host: x", "User-Agent: it", *lines, "", ""]
+            answer = client.ask("\r\n".join(head).encode() + (b"upload" if method == "PUT" else b""), method)
+            self.assertEqual((answer.status, answer.body if body is not None else None), (status, body), (name, method))
+            logins = [line for line in server.commands if line[:4] in {"USER", "PASS"}]
+            self.assertEqual(logins, ["USER me", "PASS secret"] if status < 300 else [])
+            self.assertEqual(server.stored, b"upload" if (method, status) == ("PUT", 200) else b"")
+        daemon.wait_until(lambda: len(self.records("Finished")) == 6, "six records")
+        self.assertEqual((len(self.records("Created")), len(self.records("Connected"))), (6, 6))
+        last = self.records("Finished")[-1]
+        for part in (
+            "rsp_status: 206",
+            "reason: Finished",
+            "ftp_d_rd_bytes: 4,",
+            "ftp_c_connect_tries: 1",
+            "ftp_d_connect_tries: 1",
+            "user_agent: it",
+        ):
+            self.assertIn(part, last)
+        self.assertIn(f"uri: ftp://me:xyz@127.0.0.1:{server.port}/f", last)
+        self.assertNotIn("secret", daemon.output())
+
+    def records(self, event: str) -> list[str]:
+        """The lines of the log about requests that the last proxy carried out."""
+        lines = self.daemon.output().splitlines()
+        return [line for line in lines if "task_type: FtpOverHttp" in line and "server_name: last" in line and f"task_event: {event}" in line]

@@ -13,8 +13,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from g3 import errors
 from g3.errors import ResolveError
 from g3.logs import escape, resolve
-from g3.logs.task import HTTPForwardNotes, TaskEvent, Traffic, UDPNotes, log_http_forward, log_tcp_connect, log_udp
-from g3.task import ClientInfo, EgressInfo, Stage, Task, Upstream
+from g3.logs.fields import address
+from g3.logs.task import (
+    FTPNotes,
+    HTTPForwardNotes,
+    TaskEvent,
+    Traffic,
+    UDPNotes,
+    log_ftp_over_http,
+    log_http_forward,
+    log_tcp_connect,
+    log_udp,
+)
+from g3.task import ClientInfo, ConnectNotes, EgressInfo, Stage, Task, Upstream
 
 if TYPE_CHECKING:
     from g3.logs.logger import Logger
@@ -178,6 +189,48 @@ class HTTPForwardTest(Case):
         """Also an empty one."""
         self.http.user_agent = ""
         self.assertNotIn("user_agent", self.log(TaskEvent.FINISHED, errors.Finished()))
+
+
+FTP = """task_type task_id task_event stage start_at user server_addr client_addr upstream escaper next_bind_ip next_expire
+ftp_c_bound_addr ftp_c_peer_addr ftp_c_connect_tries ftp_c_connect_spend ftp_d_bound_addr ftp_d_peer_addr ftp_d_connect_tries
+ftp_d_connect_spend reason method uri user_agent rsp_status wait_time ready_time total_time c_rd_bytes c_wr_bytes ftp_c_rd_bytes ftp_c_wr_bytes
+ftp_d_rd_bytes ftp_d_wr_bytes"""
+
+
+class FTPTest(Case):
+    """FTP over HTTP."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        data = ConnectNotes()
+        data.local, data.peer, data.tries, data.spend = ("192.0.2.1", 7), ("192.0.2.2", 8), 2, 0.25
+        self.ftp = FTPNotes("GET", "ftp://u:secret@example.com/", 100, data)
+        self.ftp.user_agent, self.ftp.rsp_status = "curl", 200
+        self.ftp.control_read, self.ftp.control_written, self.ftp.data_read, self.ftp.data_written = 5, 6, 7, 8
+
+    def log(self, event: TaskEvent, error: errors.TaskError | None = None) -> list[str]:
+        log_ftp_over_http(self.logger, self.task, self.ftp, event, 101.5, error=error, traffic=Traffic(1, 2))
+        return list(self.recorder.fields)
+
+    def test_finished_has_everything_in_upstreams_order(self) -> None:
+        """Both connections, and the bytes of each."""
+        self.assertEqual(self.log(TaskEvent.FINISHED, errors.Finished()), FTP.split())
+        fields = self.recorder.fields
+        self.assertEqual([fields[name] for name in FTP.split()[-6:]], [1, 2, 5, 6, 7, 8])
+        names = ("ftp_d_bound_addr", "ftp_d_peer_addr", "ftp_d_connect_tries", "ftp_d_connect_spend", "uri")
+        wanted = ["192.0.2.1:7", "192.0.2.2:8", 2, "250.000ms", "ftp://u:xyz@example.com/"]
+        self.assertEqual([fields[name] for name in names], wanted)
+        self.assertEqual(fields["ftp_c_peer_addr"], address(self.task.connect.peer))
+
+    def test_periodic_has_no_reason(self) -> None:
+        """And everything else."""
+        self.assertEqual(self.log(TaskEvent.PERIODIC), [name for name in FTP.split() if name != "reason"])
+
+    def test_created_and_connected_know_no_data_connection(self) -> None:
+        """Nor what it moved."""
+        self.assertEqual(self.log(TaskEvent.CREATED), [*FTP.split()[:9], "method", "uri", "user_agent", "wait_time"])
+        wanted = [*FTP.split()[:16], "method", "uri", "user_agent", "rsp_status", "wait_time", "ready_time", "ftp_c_rd_bytes", "ftp_c_wr_bytes"]
+        self.assertEqual(self.log(TaskEvent.CONNECTED), wanted)
 
 
 class EscapeTest(Case):

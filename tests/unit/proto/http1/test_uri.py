@@ -61,6 +61,7 @@ class Absolute(SynchronousTestCase):
         self.assertEqual(self.check(b"http://@a/", "http", "a", 80, b"/").userinfo, b"")
         self.assertIsNone(self.check(b"http://a/@b", "http", "a", 80, b"/@b").userinfo)
         self.assertEqual(parse_target(b"GET", b"http://u:p@a/x").absolute(), b"http://a:80/x")
+        self.assertEqual(parse_target(b"GET", b"ftp://u:p@a/x").absolute(), b"ftp://u:p@a:21/x")
 
     def test_an_address_is_written_in_brackets(self) -> None:
         self.assertEqual(parse_target(b"GET", b"https://[::1]/x").absolute(), b"https://[::1]:443/x")
