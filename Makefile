@@ -9,7 +9,10 @@ ARGS ?=
 TESTS ?=
 METADATA := setup.cfg pyproject.toml g3/__init__.py
 
-.PHONY: run test lint docs clean
+YARDSTICK ?= ../shared/yardstick/yardstick.py
+BENCH ?=
+
+.PHONY: run test lint docs bench clean
 
 run: $(VENV)/.installed
 	@if [ "$(CONFIG)" = examples/quickstart.yaml ]; then \
@@ -44,6 +47,14 @@ $(VENV)/.installed-lint: $(METADATA) tools/make-venv.sh
 $(VENV)/.installed-docs: $(METADATA) tools/make-venv.sh
 	@tools/make-venv.sh $(VENV) docs
 	@touch $@ $(VENV)/.installed
+
+# No check of speed is part of the tests: figures depend on the machine, and are compared by people.
+bench: $(VENV)/.installed-test
+	@if [ -f "$(YARDSTICK)" ]; then \
+	    PYTHONPATH= python3 "$(YARDSTICK)" --g3 '$(CURDIR)/$(BIN)/twistd -n --pidfile= g3proxy --config {config}' \
+	        --subjects g3,squid,haproxy,dante --repeat 3; \
+	else echo "no comparison with other proxies: $(YARDSTICK) is not there (YARDSTICK=...)"; fi
+	@$(BIN)/python -m tests.bench.hot_path $(BENCH)
 
 clean:
 	rm -rf build dist docs/_build _trial_temp* .mypy_cache .ruff_cache .hypothesis g3.egg-info
