@@ -80,7 +80,8 @@ def receive(sock: socket.socket, size: int) -> None:
 
 
 def ask(sock: socket.socket, target: str, host: str, *, close: bool = False) -> None:
-    sock.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\nAccept: */*\r\n{'Connection: close' if close else 'X: y'}\r\n\r\n".encode())
+    last = "Connection: close" if close else "X: y"
+    sock.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\nAccept: */*\r\n{last}\r\n\r\n".encode())
     receive(sock, 1024)
 
 
