@@ -289,7 +289,7 @@ class ListeningServer(Listener):
         self.stats.total_connections += 1
         speed = self.config.tcp_sock_speed_limit
         if speed is not None and speed.shift:
-            stream.set_read_limit((StreamLimiter(speed.shift, speed.upload),))
+            self.limit_reading(stream)
             stream.set_write_limit((StreamLimiter(speed.shift, speed.download),))
         connection = self.serve(stream, info)
         self.connections.add(connection)
@@ -297,6 +297,12 @@ class ListeningServer(Listener):
         if not self._ticking.running:
             self._ticking.start(TICK, now=False)
         stream.start(connection)
+
+    def limit_reading(self, stream: Any, *more: StreamLimiter) -> None:
+        """Bound what is read of a client by C{tcp_sock_speed_limit}, and by C{more}."""
+        speed = self.config.tcp_sock_speed_limit
+        own = () if speed is None or not speed.shift else (StreamLimiter(speed.shift, speed.upload),)
+        stream.set_read_limit((*own, *more))
 
     def serve(self, stream: Any, info: ClientInfo) -> Any:
         """The connection (a protocol, see L{Connection}) that serves a client."""

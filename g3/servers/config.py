@@ -77,7 +77,6 @@ class TaskServerConfig(StreamServerConfig):
     """A server that runs tasks: each leaves by an escaper, can go idle, and is logged."""
 
     escaper: str = key(Reference("escaper"), doc="The escaper by which tasks leave.")
-    auditor: str | None = key(Reference("auditor"), default=None, doc="The auditor that looks into the traffic.")
     user_group: str | None = key(Reference("user_group"), default=None, doc="Whose users may use the server.")
     shared_logger: str | None = key(NodeName(), default=None, doc="Share one log queue with every node that names the same.")
     task_idle_check_interval: float = key(
@@ -97,6 +96,13 @@ class TaskServerConfig(StreamServerConfig):
     def check(self, at: Places) -> None:
         if not IDLE_CHECK_MIN <= self.task_idle_check_interval <= IDLE_CHECK_MAX:
             at.warn("task_idle_check_interval", f"is taken as {self.idle_interval}s: it can be from 2s to 30min")
+
+
+@config_class
+class AuditKeys:
+    """Looking into the traffic."""
+
+    auditor: str | None = key(Reference("auditor"), default=None, doc="The auditor that looks into the traffic.")
 
 
 @config_class

@@ -33,17 +33,17 @@ class StreamServer(TaskServer):
 
     def __init__(self, config: TaskServerConfig, context: NodeContext, *, by_facts: bool) -> None:
         super().__init__(config, context)
-        self._users = context.slot("user_group", config.user_group) if by_facts and config.user_group is not None else None
+        self._by_facts = by_facts
 
     def user_of(self, fact: IPAddress | str) -> Any:
         """The user to whom a client belongs, None where it need not belong to one.
 
         @raise TaskError: it belongs to nobody who may come in; counted.
         """
-        if self._users is None:
+        if not (self.gated and self._by_facts):
             return None
         try:
-            return IFactUsers(self._users.node).user_of(fact)
+            return IFactUsers(self.users).user_of(fact)
         except TaskError:
             self.stats.forbidden_auth_failed += 1
             raise

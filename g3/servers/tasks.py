@@ -28,6 +28,8 @@ class TaskServer(ListeningServer):
     """A server whose connections have at most one task at a time: their C{exchange}, None between two tasks.
 
     Every C{task_idle_check_interval} an exchange hears C{idle_tick}, every C{task_log_flush_interval} C{periodic}.
+
+    @ivar gated: whether it has a user group.
     """
 
     config: TaskServerConfig
@@ -35,6 +37,8 @@ class TaskServer(ListeningServer):
     def __init__(self, config: TaskServerConfig, context: NodeContext) -> None:
         super().__init__(config, context)
         self._escaper = context.slot("escaper", config.escaper)
+        self._users = None if config.user_group is None else context.slot("user_group", config.user_group)
+        self.gated = self._users is not None
         self.destination = DestinationFilter(getattr(config, "dst_host_filter_set", None), getattr(config, "dst_port_filter", None))
         self.task_log = context.logs.logger("task", config.name, config.log_type, shared=config.shared_logger)
         self.idle = IdleWatch(context.timers, config.idle_interval)
@@ -45,6 +49,11 @@ class TaskServer(ListeningServer):
     def escaper(self) -> Any:
         """The escaper of now: a reload swaps it."""
         return self._escaper.node
+
+    @property
+    def users(self) -> Any:
+        """The user group of now, None where anybody may use the server."""
+        return None if self._users is None else self._users.node
 
     def refused(self, info: ClientInfo, error: ProtocolError) -> None:
         """One line for what was no request of ours, at debug level: hostile clients must not fill a log."""

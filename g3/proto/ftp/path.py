@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import re
-from base64 import b64decode
-from binascii import Error as Base64Error
 from enum import Enum
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from g3.proto.ftp.reply import FTPError
+from g3.proto.http1.basic import split_basic
 
 _BREAKS = re.compile(rb"[\r\n\0]")
 
@@ -63,7 +62,8 @@ def parse_login(userinfo: bytes | None, authorization: bytes | None) -> Login:
 
     @raise FTPError: status 400: CR, LF or NUL in it.
     """
-    login = _basic(authorization) if authorization else None
+    given = split_basic(authorization) if authorization else None
+    login = None if given is None else Login(*given)
     if login is None and userinfo:
         name, colon, password = userinfo.partition(b":")
         login = Login(unquote_to_bytes(name), unquote_to_bytes(password) if colon else None)
@@ -72,14 +72,3 @@ def parse_login(userinfo: bytes | None, authorization: bytes | None) -> Login:
     if any(_BREAKS.search(part) for part in login if part):
         raise FTPError("ftp: CR, LF or NUL in the login", 400)
     return login
-
-
-def _basic(value: bytes) -> Login | None:
-    scheme, _, encoded = value.strip().partition(b" ")
-    if scheme.lower() != b"basic":
-        return None
-    try:
-        name, colon, password = b64decode(encoded.strip(), validate=True).partition(b":")
-    except Base64Error:
-        return None
-    return Login(name, password) if colon else None

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from g3.logs.logger import Logger
     from g3.metrics.server import ServerStats
     from g3.net.options import UpstreamKeepalive
+    from g3.proto.http1.request import Request
     from g3.relay.idle import IdleWatch
     from g3.servers.destination import DestinationFilter
     from g3.servers.http.config import HTTPServerConfig
@@ -25,6 +26,7 @@ class Server(Protocol):
 
     config: HTTPServerConfig
     online: bool
+    gated: bool
     stats: ServerStats
     destination: DestinationFilter
     keepalive: UpstreamKeepalive
@@ -55,8 +57,12 @@ class Server(Protocol):
 class Client(Protocol):
     """The client connection: its stream, what it has read ahead, and the upstream connection it keeps."""
 
+    auth_failures: int
+    auth_status: ClassVar[int]
+    challenge: ClassVar[bytes]
     exchange: Any
     stream: Any
+    user: Any
     info: ClientInfo
     buffer: bytes
     deadline: float
@@ -67,6 +73,14 @@ class Client(Protocol):
 
     @property
     def keeps_upstream(self) -> bool: ...
+
+    def credentials_of(self, request: Request) -> bytes | None: ...
+
+    def begin(self, request: Request, since: float | None, user: Any) -> None: ...
+
+    def refuse(self, error: ProtocolError) -> None: ...
+
+    def resume(self) -> None: ...
 
     def take(self) -> bytes: ...
 

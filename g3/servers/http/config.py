@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from g3.config.schema import config_class, key
-from g3.config.values.basic import Bool, Int
+from g3.config.values.basic import Ascii, Bool, Int
 from g3.config.values.duration import Duration
 from g3.config.values.http import ServerID, UpstreamKeepaliveValue
 from g3.config.values.limit import StreamSpeedValue
@@ -31,6 +31,7 @@ class HTTPServerConfig(TaskServerConfig):
     log_uri_max_chars: int = key(Int(0, 1 << 30), default=1024, aliases=("uri_log_max_chars",), doc="Characters of a URI in the log.")
     pipeline_size: int = key(Int(1, 1 << 20), default=10, doc="Requests of one connection that may wait for their turn.")
     pipeline_read_idle_timeout: float = key(Duration(), default=300.0, unit="seconds", doc="How long a connection may wait for its next request.")
+    auth_realm: str = key(Ascii(), default="proxy", doc="Realm of the answer that asks who a client is.")
     no_early_error_reply: bool = key(Bool(), default=False, doc="Close without an answer what is no valid request.")
     body_line_max_length: int = key(Int(1, 1 << 20), default=8192, unit="bytes", doc="Longest line of a chunked body.")
     http_forward_upstream_keepalive: UpstreamKeepalive = key(

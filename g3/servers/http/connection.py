@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from zope.interface import implementer
@@ -13,6 +13,7 @@ from g3.net.transport import LOW_MARK
 from g3.proto.http1.reply import reply
 from g3.proto.http1.request import find_end, parse_request
 from g3.relay.flow import HIGH_WATER
+from g3.servers.http.auth import Authentication
 from g3.servers.http.exchange import NEVER
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class ClientConnection:
     read brings more, and the client is paused meanwhile. No request begins while more than L{HIGH_WATER} bytes of earlier answers wait
     for the client to read them.
 
+    @ivar user: whom the request of now is from. @ivar auth_failures: refusals in a row.
     @ivar arrived: when what is in C{buffer} began to arrive, monotonic seconds.
     """
 
@@ -54,6 +56,7 @@ class ClientConnection:
         "_owed",
         "_paused",
         "arrived",
+        "auth_failures",
         "buffer",
         "counted_in",
         "counted_out",
@@ -65,13 +68,19 @@ class ClientConnection:
         "lost",
         "server",
         "stream",
+        "user",
     )
+    #: How somebody is asked who it is.
+    auth_status: ClassVar[int] = 407
+    challenge: ClassVar[bytes] = b"Proxy-Authenticate"
 
     def __init__(self, server: Server, stream: Stream, info: ClientInfo) -> None:
         self.server = server
         self.stream = stream
         self.info = info
-        self.exchange: Exchange | None = None
+        self.exchange: Exchange | Authentication | None = None
+        self.user: Any = None
+        self.auth_failures = 0
         self.kept: UpstreamConnection | None = None
         self.buffer = b""
         self.lost = self.ended = False
@@ -159,13 +168,40 @@ class ClientConnection:
                 self.arrived = now if since is None else since
             if not server.online:
                 request.keep_alive = False
+            if server.gated:
+                asking = self.exchange = Authentication(self, request, since)
+                asking.start()
+                return
             exchange = self.exchange = self.exchange_of(request, now)
         except ProtocolError as error:
-            self._refuse(error)
+            self.refuse(error)
             return
         if since is not None:
             exchange.task.wait = now - since
         exchange.start()
+
+    def begin(self, request: Request, since: float | None, user: Any) -> None:
+        """A request whose C{user} is known; C{since} as above."""
+        now = self.server.clock()
+        self.user = user
+        self.exchange = None
+        try:
+            exchange = self.exchange = self.exchange_of(request, now)
+        except ProtocolError as error:
+            self.refuse(error)
+            return
+        if since is not None:
+            exchange.task.wait = now - since
+        exchange.start()
+        if self.ended and self.exchange is exchange:
+            exchange.client_ended()
+
+    def credentials_of(self, request: Request) -> bytes | None:
+        """The value of the field that says whom a request is from, which is for us alone.
+
+        @raise ProtocolError: there are several.
+        """
+        raise NotImplementedError
 
     def exchange_of(self, request: Request, now: float) -> Exchange:
         """What a request becomes.
@@ -207,7 +243,7 @@ class ClientConnection:
         if self.buffer:
             self._go_on()
 
-    def _refuse(self, error: ProtocolError) -> None:
+    def refuse(self, error: ProtocolError) -> None:
         """Answer what is no request (or one nobody serves) and close."""
         self.buffer = b""
         self.server.refused(self.info, error)

@@ -12,6 +12,8 @@ from g3.servers.http.tasklog import Marks
 from g3.task import Stage, Task
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from g3.proto.http1.request import Request
     from g3.servers.http.client import Client
     from g3.servers.http.target import Target
@@ -22,7 +24,7 @@ NEVER = float("inf")
 class Exchange:
     """Made with its task counted as alive; ends once, by L{end}, and tells its client connection."""
 
-    __slots__ = ("client", "ended", "marks", "request", "rsp_status", "target", "task", "wants_body")
+    __slots__ = ("client", "ended", "leave", "marks", "request", "rsp_status", "target", "task", "wants_body")
 
     task_type = ""
 
@@ -35,6 +37,7 @@ class Exchange:
         if task is None:
             task = Task(self.task_type, server.type_word, server.config.name, client.info, target.upstream, now)
             task.path = target.path
+            task.user = client.user
             server.task_started()
         task.type = self.task_type
         self.task = task
@@ -42,11 +45,24 @@ class Exchange:
         #: Whether bytes from the client belong to this exchange (and not to the next request).
         self.wants_body = False
         self.ended = False
+        #: To be called when the task of a user ends.
+        self.leave: Callable[[], object] | None = None
         self.marks = Marks(self) if server.task_log is not None else None
 
     def start(self) -> None:
         """Begin; called once, after the client connection knows its exchange."""
         raise NotImplementedError
+
+    def admitted(self) -> bool:
+        """Whether the user lets the task in, where there is one: rate, alive count, type of request, upstream. If not, it has failed."""
+        user = self.task.user
+        if user is not None:
+            try:
+                self.leave = user.admit(self.task)
+            except TaskError as error:
+                self.fail(error)
+                return False
+        return True
 
     def body_received(self, data: bytes) -> None:
         """Bytes from the client, while C{wants_body}."""
@@ -112,6 +128,9 @@ class Exchange:
     def end(self, error: TaskError, closes: bool) -> None:
         """The final reason is known: count, log, and give the client connection back."""
         self.ended = True
+        leave, self.leave = self.leave, None
+        if leave is not None:
+            leave()
         self.task.stage = Stage.FINISHED if error.reason == "Finished" else self.task.stage
         if self.marks is not None:
             self.record(TaskEvent.FINISHED, error)

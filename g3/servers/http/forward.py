@@ -119,7 +119,7 @@ class Forward(Exchange):
     # -- towards the upstream
 
     def start(self) -> None:
-        if not self._take_buffered():
+        if not self._take_buffered() or (self.task.user is not None and not self.admitted()):
             return
         server = self.client.server
         if server.destination.forbids(self.task.upstream):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from g3.auth.name_params import UsernameParams
 from g3.config.schema import Nested, config_class, key
-from g3.config.values.basic import Ascii, Bool, OneOrMany
+from g3.config.values.basic import Bool, OneOrMany
 from g3.config.values.http import HeaderName
 from g3.config.values.net import HostValue
 from g3.config.values.tls import ClientTLSValue
 from g3.net.tls.options import ClientTLSOptions
-from g3.servers.config import DestinationKeys, TLSKeys
+from g3.servers.config import AuditKeys, DestinationKeys, TLSKeys
 from g3.servers.http.config import HTTPServerConfig
 from g3.servers.http_proxy.ftp import FTPClient
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @config_class
-class HTTPProxyConfig(HTTPServerConfig, TLSKeys, DestinationKeys):
+class HTTPProxyConfig(HTTPServerConfig, AuditKeys, TLSKeys, DestinationKeys):
     """A forward proxy for HTTP clients: absolute-form requests, CONNECT tunnels, and the well-known URIs that name another target.
 
     Clients speak HTTP/1.0 or HTTP/1.1, over TCP or, with tls_server, over TLS.
@@ -32,7 +32,6 @@ class HTTPProxyConfig(HTTPServerConfig, TLSKeys, DestinationKeys):
     local_server_name: tuple[str, ...] = key(
         OneOrMany(HostValue()), default=(), doc="Names of this proxy itself: a request whose Host is one of them is for its well-known URIs."
     )
-    auth_realm: str = key(Ascii(), default="proxy", doc="Realm of the 407 answer.")
     tls_client: ClientTLSOptions = key(ClientTLSValue(), default=ClientTLSOptions(), doc="TLS with the upstream of an https:// URI.")
     ftp_client: FTPClient = key(Nested(FTPClient), default=FTPClient(), doc="FTP over HTTP.")
     username_params: UsernameParams | None = key(

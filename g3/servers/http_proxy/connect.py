@@ -44,6 +44,8 @@ class Connect(Tunnel, Exchange):
         return self.client.stream
 
     def start(self) -> None:
+        if not self.admitted():
+            return
         try:
             self.permit()
         except DestDenied as error:

@@ -28,6 +28,9 @@ class ProxyConnection(ClientConnection):
         self._targets = targets
         self._ftp: FTPClient = server.config.ftp_client
 
+    def credentials_of(self, request: Request) -> bytes | None:
+        return request.proxy_authorization
+
     def exchange_of(self, request: Request, now: float) -> Exchange:
         target = self._targets.resolve(request)
         if target.connect:

@@ -107,6 +107,8 @@ class FTPOverHTTP(Exchange):
     def start(self) -> None:
         client = self.client
         client.deadline = NEVER
+        if not self.admitted():
+            return
         try:
             permit(client.server, self.task.upstream)
         except TaskError as error:
@@ -165,6 +167,7 @@ class FTPOverHTTP(Exchange):
         self.ended = True
         forward = Forward(client, self.request, self.target, self.task.created, self.task)
         client.exchange = forward
+        forward.leave, self.leave = self.leave, None
         forward.start_by(escaper)
         if self._client_ended and not forward.ended:
             forward.client_ended()

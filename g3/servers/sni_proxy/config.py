@@ -13,7 +13,7 @@ from g3.config.values.net import HostValue, Port
 from g3.config.values.route import HostMatched
 from g3.config.values.size import Size
 from g3.proto.inspection import CLIENT_PORTS, SERVER_PORTS, PortMap, ProtocolInspection
-from g3.servers.config import KIB, TaskServerConfig
+from g3.servers.config import KIB, AuditKeys, TaskServerConfig
 from g3.task import Upstream
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class SNIHost:
 
 
 @config_class
-class SNIProxyConfig(TaskServerConfig):
+class SNIProxyConfig(TaskServerConfig, AuditKeys):
     """Joins connections with the host that the TLS client hello (SNI) or the HTTP request (Host) in them names. Nothing in them is changed."""
 
     type_word: ClassVar[str] = "sni_proxy"

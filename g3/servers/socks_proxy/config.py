@@ -17,7 +17,7 @@ from g3.config.values.size import Size
 from g3.config.values.udp import UDPMiscValue
 from g3.limit.options import DatagramSpeed
 from g3.net.options import DatagramRelay, PortRange, SocketBuffer, UDPMisc
-from g3.servers.config import KIB, DestinationKeys, TaskServerConfig
+from g3.servers.config import KIB, AuditKeys, DestinationKeys, TaskServerConfig
 
 if TYPE_CHECKING:
     from g3.config.document import Node
@@ -86,7 +86,7 @@ class UDPRelayKeys:
 
 
 @config_class
-class SocksProxyConfig(TaskServerConfig, DestinationKeys, UDPRelayKeys):
+class SocksProxyConfig(TaskServerConfig, AuditKeys, DestinationKeys, UDPRelayKeys):
     """A proxy for SOCKS clients: versions 4, 4a and 5 on one port, CONNECT and UDP ASSOCIATE.
 
     A UDP session carries one target, that of its first datagram; with use_udp_associate it carries any number.

@@ -11,7 +11,6 @@ from g3.servers.tasks import TaskServer
 
 if TYPE_CHECKING:
     from g3.task import ClientInfo
-    from g3.tree.node import NodeContext
 
 
 class SocksProxyServer(TaskServer):
@@ -19,15 +18,6 @@ class SocksProxyServer(TaskServer):
 
     schema = SocksProxyConfig
     config: SocksProxyConfig
-
-    def __init__(self, config: SocksProxyConfig, context: NodeContext) -> None:
-        super().__init__(config, context)
-        self._users = None if config.user_group is None else context.slot("user_group", config.user_group)
-
-    @property
-    def users(self) -> Any:
-        """The user group of now, None where anybody may use the server."""
-        return None if self._users is None else self._users.node
 
     def serve(self, stream: Any, info: ClientInfo) -> SocksConnection:
         return SocksConnection(self, stream, info)

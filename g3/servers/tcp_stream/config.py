@@ -11,7 +11,7 @@ from g3.config.values.net import HostValue, PickPolicyValue, WeightedUpstream
 from g3.config.values.tls import ClientTLSValue
 from g3.net.tls.options import ClientTLSOptions, SessionCache
 from g3.pick import PickPolicy
-from g3.servers.config import TaskServerConfig
+from g3.servers.config import AuditKeys, TaskServerConfig
 
 if TYPE_CHECKING:
     from g3.config.document import Node
@@ -40,7 +40,7 @@ class MaybeClientTLSValue(ClientTLSValue):
 
 
 @config_class
-class StreamKeys(TaskServerConfig):
+class StreamKeys(TaskServerConfig, AuditKeys):
     """What leads to an upstream."""
 
     upstream: tuple[Weighted[Upstream], ...] = key(
