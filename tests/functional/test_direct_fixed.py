@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from tests.functional.peers import start_dnsmasq
+from tests.functional.peers import start_dnsmasq, start_nginx
 from tests.functional.rawhttp import RawClient
 from tests.functional.stage import StageTestCase
 
@@ -33,6 +33,8 @@ escaper:
       - {exact: half.test, to: ["127.0.0.2", "::1"]}
       - {parent: old.test, to: new.test}
   - {<<: *direct, name: narrow, bind_ip: 127.0.0.1}
+  - {<<: *direct, name: v1, use_proxy_protocol: 1}
+  - {<<: *direct, name: v2, use_proxy_protocol: 2}
 server:
 """
 SERVER = """
@@ -48,7 +50,7 @@ class DirectFixedTests(StageTestCase):
         super().setUp()
         names = {"bad.test": "127.0.0.2", "mapped.test": "::ffff:127.0.0.2", "a.new.test": "127.0.0.1"}
         self.keep(start_dnsmasq(self.namespace, self.directory, **names))
-        self.ports = {"direct": 8000, "narrow": 8001}
+        self.ports = {"direct": 8000, "narrow": 8001, "v1": 8002, "v2": 8003}
         config = CONFIG + "".join(SERVER.format(name=name, port=port) for name, port in self.ports.items())
         self.daemon = self.start_daemon(config, ports=list(self.ports.values()), namespace=self.namespace)
         self.accepted: list[str] = []
@@ -121,6 +123,19 @@ class DirectFixedTests(StageTestCase):
         self.assertEqual(self.get("[::ffff:127.0.0.1]", 9002).status, 200)
         self.assertEqual(self.get("a.old.test", 9002).status, 200, "a redirected parent")
         self.assertEqual(self.accepted, ["127.0.0.1", "127.0.0.1"])
+
+    def test_an_origin_behind_proxy_protocol_hears_who_the_client_is(self) -> None:
+        """nginx reads both versions, for each connection once however many requests follow, and in a tunnel."""
+        said = "$proxy_protocol_addr:$proxy_protocol_port $connection_requests"
+        servers = f'server {{ listen 127.0.0.1:9001 proxy_protocol; location / {{ return 200 "{said}"; }} }}'
+        self.keep(start_nginx(self.directory, servers, 9001, namespace=self.namespace))
+        for name in ("v1", "v2"):
+            with RawClient(0, sock=self.namespace.connect(("127.0.0.1", self.ports[name]))) as client:
+                me = f"127.0.0.1:{client.sock.getsockname()[1]}"
+                for number in (1, 2):
+                    self.assertEqual(client.ask(b"GET http://127.0.0.1:9001/ HTTP/1.1\r\nHost: x\r\n\r\n").body.decode(), f"{me} {number}")
+                self.assertEqual(client.ask(b"CONNECT 127.0.0.1:9001 HTTP/1.1\r\nHost: x\r\n\r\n", "CONNECT").status, 200)
+                self.assertEqual(client.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").body.decode(), f"{me} 1")
 
     def test_no_local_port_left(self) -> None:
         """One port to connect from, and it is taken: a 502; given back it serves again."""
