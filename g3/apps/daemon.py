@@ -11,23 +11,25 @@ import contextlib
 import gc
 import os
 import resource
-import select
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilterPredicate, globalLogPublisher
 from twisted.python.failure import Failure
 
 import g3
 from g3.apps import privileges
+from g3.apps.launch import Launch
+from g3.apps.pidfile import PidFile
+from g3.apps.systemd import Notifier
 from g3.control.commands import Commands
 from g3.control.endpoint import ControlSocket, make_directory, shared_name, unique_name
 from g3.control.handover import Predecessor, take
@@ -38,6 +40,7 @@ from g3.logs.hub import LogHub
 from g3.metrics.registry import MetricRegistry
 from g3.metrics.statsd import StatsdExporter
 from g3.net.listen import Room
+from g3.net.passed import PassedSockets
 from g3.net.timers import TimerWheel
 from g3.net.tls.ticketer import Ticketing
 from g3.net.tls.tickets import LocalSecrets
@@ -49,6 +52,7 @@ from g3.workers.balance import ABOVE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from g3.apps.configuration import FileSource
     from g3.config.main import MainConfig
@@ -57,13 +61,16 @@ log = Logger()
 
 #: Descriptors asked for; an idle tunnel has two.
 NOFILE = 1 << 20
+#: How many signs of life the watchdog of the service manager gets in its time.
+SIGNS_OF_LIFE = 3
 #: Allocations between two looks for garbage: what a proxy makes is freed by counting, a look is only for the rare cycle.
 GC_THRESHOLDS = (20_000, 20, 50)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the command line says of the process. C{status_pipe}: where twistd waits for word from the daemon it started."""
+    """What the command line and the environment say of the process. C{status_pipe()} is where twistd waits for word from the daemon it
+    started, and no longer twistd's; C{notifier} and C{passed} are of who started us."""
 
     control_dir: Path
     group: str = ""
@@ -73,6 +80,8 @@ class Settings:
     uid: int | None = None
     gid: int | None = None
     status_pipe: Callable[[], int | None] = lambda: None
+    notifier: Notifier = field(default_factory=Notifier)
+    passed: PassedSockets = field(default_factory=PassedSockets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +129,30 @@ class BaseDaemon(MultiService):
         self._predecessor: Predecessor | None = None
         self._waiting: Deferred[None] | None = None
         self._leaving = False
+        self._launch = Launch()
+        self._pid_file = PidFile(settings.pid_file, (settings.uid, settings.gid))
+        self._successor: int | None = None
+        self._watchdog = LoopingCall(self._sign_of_life)
+        self._watchdog.clock = reactor
 
     # Start
 
     def privilegedStartService(self) -> None:
         """Bind everything."""
+        self._launch = Launch(self.settings.status_pipe())
+        # Whatever becomes of us.
+        atexit.register(self._launch.over, self.program)
         filter_logs(self.settings.verbosity)
         raise_descriptor_limit()
         self.look_over(self._main)
         self.build()
         self._install_signals()
         try:
+            before = self._inherit()
+            self._pid_file.check(before)
             self.bind()
-            self._inherit()
+            if not before:
+                self._pid_file.write()
         except ConfigError as error:
             self._start_failed(error)
         self._prepare()
@@ -147,17 +167,22 @@ class BaseDaemon(MultiService):
             self._open_control(unique_name(self.settings.group, os.getpid()), replace=False)
             self._own_control()
 
-    def _inherit(self) -> None:
-        """Take over the sockets of the daemon that serves our group now, if there is one. Raises ConfigError."""
+    def _inherit(self) -> list[int]:
+        """Take over the sockets of the daemon that serves our group now, if there is one; its pid. Raises ConfigError."""
         if not self.controlled or not self.settings.shared_control:
-            return
+            return []
         path = self.settings.control_dir / shared_name(self.settings.group)
         uids = {0, os.geteuid(), os.geteuid() if self.settings.uid is None else self.settings.uid}
         estate = take(path, uids)
         if estate is None:
-            return
+            return []
         self._predecessor = Predecessor(self.reactor, path, uids)
         self.root.listeners.inherit(estate.listeners)
+        self.settings.passed.inherit(estate.passed)
+        notifier = self.settings.notifier
+        if not notifier.address:
+            notifier.address, notifier.watchdog = str(estate.told.get("notify", "")), int(estate.told.get("watchdog", 0))
+        return [int(estate.told.get("pid", 0))]
 
     def look_over(self, main: MainConfig) -> None:
         """Warn of what is allowed and unwise. Called first of all."""
@@ -204,7 +229,7 @@ class BaseDaemon(MultiService):
             timers=self._timers,
             metrics=metrics,
             logs=self._logs,
-            listeners=ListenerPool(self.reactor) if seat is None else seat.listeners,
+            listeners=ListenerPool(self.reactor, bind=self.settings.passed.bind_tcp) if seat is None else seat.listeners,
             daemon=Daemon(self.program, self.settings.group, stat_id="0" if seat is None else str(seat.number)),
             timeouts=timeouts,
             common=self.common(),
@@ -283,6 +308,7 @@ class BaseDaemon(MultiService):
         await before.release()
         try:
             self.resume_controller()
+            self._pid_file.write()
         except ConfigError:
             await before.resume()
             raise
@@ -296,6 +322,12 @@ class BaseDaemon(MultiService):
         if self._statsd is not None:
             self._statsd.start()
         settle_memory()
+        for line in self.settings.passed.unused():
+            log.warn("a socket was passed that nothing is configured to listen on: {line}", line=line)
+        self._launch.good()
+        self.settings.notifier.ready(self.serving())
+        if self.settings.notifier.watchdog:
+            self._watchdog.start(self.settings.notifier.watchdog / 1e6 / SIGNS_OF_LIFE)
         log.info(
             "{program} {version} is ready: {what}, pid {pid}",
             program=self.program,
@@ -303,6 +335,14 @@ class BaseDaemon(MultiService):
             what=self.serving(),
             pid=os.getpid(),
         )
+
+    def _sign_of_life(self) -> None:
+        if self.healthy():
+            self.settings.notifier.alive()
+
+    def healthy(self) -> bool:
+        """Whether we can serve; that our reactor turns is known when this is asked."""
+        return True
 
     def serving(self) -> str:
         """What there is to be reached, in a few words."""
@@ -315,8 +355,8 @@ class BaseDaemon(MultiService):
         report = "\n".join(str(problem) for problem in getattr(error, "problems", ())) or f"{type(error).__name__}: {error}"
         report += f"\n{self.program} was not started"
         if not self.reactor.running:
-            remove_pid_file(self.settings.pid_file)  # first: who started us goes on as soon as it is told
-        tell(report, self.settings.status_pipe())
+            self._pid_file.remove()  # first: who started us goes on as soon as it is told
+        self._launch.bad(report)
         if not self.reactor.running:
             raise SystemExit(1)
         # twistd has no way to be given an exit status: after it has cleaned up, the interpreter's exit is the last word.
@@ -345,8 +385,19 @@ class BaseDaemon(MultiService):
     def reload(self) -> None:
         """Read the configuration again (SIGHUP); what came of it is logged."""
         log.info("reloading")
-        done: Deferred[list[str]] = Deferred.fromCoroutine(self.root.reload(self.source))
+        done: Deferred[list[str]] = Deferred.fromCoroutine(self.read_again())
         done.addCallbacks(self._reloaded, self._not_reloaded)
+
+    async def read_again(self, dry_run: bool = False) -> list[str]:
+        """As L{Root.reload}; the service manager is told of it."""
+        if dry_run:
+            return await self.root.reload(self.source, dry_run)
+        self.settings.notifier.reloading()
+        try:
+            return await self.root.reload(self.source)
+        finally:
+            if not self._leaving:
+                self.settings.notifier.ready(self.serving())
 
     def _reloaded(self, changes: list[str]) -> None:
         log.info("reloaded: {changes}", changes="; ".join(changes) or "nothing changed")
@@ -361,13 +412,21 @@ class BaseDaemon(MultiService):
 
     def hand_over(self) -> Handing:
         """The listening sockets, for a successor; they stay ours too."""
-        listeners = self.root.listeners.keyed()
-        told = {"listeners": list(listeners), "passed": 0, "version": self.version, "pid": os.getpid()}
-        return Handing(told, [sock.fileno() for sock in listeners.values()])
+        listeners, passed, notifier = self.root.listeners.keyed(), self.settings.passed.sockets(), self.settings.notifier
+        told = {
+            "listeners": list(listeners),
+            "passed": len(passed),
+            "version": self.version,
+            "pid": os.getpid(),
+            "notify": notifier.address,
+            "watchdog": notifier.watchdog,
+        }
+        return Handing(told, [sock.fileno() for sock in (*listeners.values(), *passed)])
 
     def succeeded_by(self, pid: int) -> None:
         """That process has the shared control socket from now on."""
         log.info("process {pid} takes over", pid=pid)
+        self._successor = pid
 
     # What a shutdown does to us
 
@@ -379,11 +438,16 @@ class BaseDaemon(MultiService):
 
     def resume_controller(self) -> None:
         """Have the shared control socket (again), if there is to be one. Raises ConfigError."""
+        self._successor = None
         if self.controlled and self.settings.shared_control:
             self._open_control(shared_name(self.settings.group), replace=True).start()
 
     def close_servers(self) -> None:
         """Take no new clients."""
+        if self._successor is None:
+            self.settings.notifier.stopping()
+        else:
+            self.settings.notifier.succeeded_by(self._successor)
         self.root.close_servers()
 
     def drained(self) -> Deferred[None]:
@@ -415,6 +479,10 @@ class BaseDaemon(MultiService):
         self._timers.stop()
         self._control.close()
         self._close_control()
+        if self._watchdog.running:
+            self._watchdog.stop()
+        self._pid_file.remove()
+        self._launch.over(self.program)
 
     # Control sockets
 
@@ -491,28 +559,6 @@ def warn_of_open_servers(main: MainConfig) -> None:
                     host=host,
                     port=port,
                 )
-
-
-def tell(report: str, status_pipe: int | None) -> None:
-    """A reason not to start, for whoever started us: on standard error, or through twistd's pipe once we are a daemon, and in the log."""
-    if status_pipe is None:
-        stream = sys.__stderr__
-        if stream is not None:
-            stream.write(report + "\n")
-            stream.flush()
-        return
-    log.error("{report}", report=report)
-    with contextlib.suppress(OSError):
-        # twistd shows the first 98 bytes of it, our own command all.
-        os.write(status_pipe, b"1 " + report.encode("utf-8", "replace")[: select.PIPE_BUF - 2])
-        os.close(status_pipe)
-
-
-def remove_pid_file(path: str) -> None:
-    """Remove a pid file that holds our pid."""
-    with contextlib.suppress(OSError, ValueError):
-        if path and int(Path(path).read_text("ascii")) == os.getpid():
-            Path(path).unlink()
 
 
 def _exit_with(status: int) -> None:

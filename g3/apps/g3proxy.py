@@ -17,6 +17,7 @@ from twisted.scripts._twistd_unix import ServerOptions, UnixApplicationRunner, U
 
 import g3
 from g3.apps.completion import SHELLS, script
+from g3.apps.launch import close_other_end
 from g3.apps.proxy import GRAPHS, fail
 from g3.control.endpoint import DEFAULT_DIRECTORY
 
@@ -102,7 +103,8 @@ class Runner(UnixApplicationRunner):
 
     def _waitForStart(self, readPipe: int) -> int:
         """In the process that was started: the status to exit with, once the daemon serves or said why not."""
-        # One read: this process holds the pipe's other end too, and what is written is written whole.
+        close_other_end(readPipe)
+        # One read: what is written is written whole.
         word = os.read(readPipe, select.PIPE_BUF)
         if word == b"0":
             return 0

@@ -15,7 +15,6 @@ from g3.apps import proxy
 from g3.apps.daemon import BaseDaemon
 from g3.config.values.net import split_port, to_address, to_port
 from g3.net.options import SocketBuffer, UDPListen
-from g3.net.udp_listen import bind_udp
 
 if TYPE_CHECKING:
     import socket
@@ -111,7 +110,7 @@ class HelperDaemon(BaseDaemon):
 
     def bind(self) -> None:
         address = listen_address(self.default_address, self.settings.group, os.environ.get(ENVIRONMENT))
-        self.frontend = self.make_frontend(bind_udp(UDPListen(address=address, socket_buffer=self.buffer)))
+        self.frontend = self.make_frontend(self.settings.passed.bind_udp(UDPListen(address=address, socket_buffer=self.buffer)))
         self.root.context.metrics.add(self.frontend.stats)
 
     def make_frontend(self, sock: socket.socket) -> Frontend:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -52,6 +53,7 @@ class BaseOptions(usage.Options):
     def __init__(self) -> None:
         usage.Options.__init__(self)  # type: ignore[no-untyped-call]
         self["verbose"] = 0
+        self.pid_file = ""
         self.source: FileSource
         self.main: MainConfig
 
@@ -83,10 +85,16 @@ class BaseOptions(usage.Options):
         serves = not any(self.get(name) is not None and self[name] != 0 for name in ANSWERS)
         if serves:
             use_reactor()
+        self._own_pid_file()
         self._check(serves)
         self._print_what_is_known()
         self._read()
         self._print_configuration()
+
+    def _own_pid_file(self) -> None:
+        """It is the daemon's: twistd would refuse to start beside the one that is to be taken over from."""
+        if self.parent is not None and self.parent["pidfile"]:
+            self.pid_file, self.parent["pidfile"] = str(Path(self.parent["pidfile"]).absolute()), ""
 
     def _check(self, serves: bool) -> None:
         if self.get("dep-graph") is not None and self["dep-graph"] not in GRAPHS:
@@ -198,6 +206,7 @@ def makeService(options: Options) -> ProxyDaemon:
 def settings(options: BaseOptions) -> Settings:
     """What C{options}, and twistd's above them, say of the process."""
     from g3.apps.daemon import Settings
+    from g3.apps.systemd import at_start, notifier, passed_sockets
 
     twistd: Any = options.parent if options.parent is not None else {}
     return Settings(
@@ -206,8 +215,10 @@ def settings(options: BaseOptions) -> Settings:
         shared_control=not options["alone"]
         and bool(options["systemd"] or options["monitored"] or options["group-name"] or not twistd.get("nodaemon", True)),
         verbosity=options["verbose"],
-        pid_file=twistd.get("pidfile") or "",
+        pid_file=options.pid_file,
         uid=twistd.get("uid"),
         gid=twistd.get("gid"),
-        status_pipe=lambda: twistd.get("statusPipe"),
+        status_pipe=lambda: twistd.pop("statusPipe", None),
+        notifier=notifier(os.environ),
+        passed=passed_sockets(at_start(os.environ)),
     )

@@ -135,6 +135,9 @@ class Supervising(BaseDaemon):
         if not self._leaving:
             super().serve()
 
+    def healthy(self) -> bool:
+        return self._crew.healthy()
+
     # The end
 
     def close_servers(self) -> None:

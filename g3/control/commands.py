@@ -36,6 +36,9 @@ class IControlled(Protocol):
     @property
     def source(self) -> ISource: ...
 
+    async def read_again(self, dry_run: bool) -> list[str]:
+        """As C{Root.reload} with our source."""
+
     def hand_over(self) -> Handing:
         """The listening sockets, for a successor."""
 
@@ -111,7 +114,7 @@ class Commands:
         return self._root.names(self._kind(kind))
 
     async def reload(self, dry_run: bool) -> list[str]:
-        return await self._root.reload(self._daemon.source, dry_run)
+        return await self._daemon.read_again(dry_run)
 
     async def reload_node(self, kind: str, name: str) -> str:
         await self._root.reload_node(self._daemon.source, self._kind(kind), name)

@@ -100,6 +100,18 @@ def _prepare(sock: socket.socket, options: TCPListen, host: str) -> None:
     set_keepalive(sock, options.keepalive)
 
 
+def adjust(sock: socket.socket, options: TCPListen) -> None:
+    """Set on a listening socket what of C{options} can be changed while it listens. Accepted sockets inherit it. Raises OSError."""
+    sock.listen(options.backlog)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+    set_keepalive(sock, options.keepalive)
+    if options.max_segment_size is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, options.max_segment_size)
+    if options.netfilter_mark is not None and sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) != options.netfilter_mark:
+        # Who may not set it needs not when it is set: workers.
+        set_mark(sock, options.netfilter_mark)
+
+
 def _refusal(host: str, port: int, error: OSError) -> ConfigError:
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     what = {

@@ -13,8 +13,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from g3.errors import ConfigError
-from g3.net.listen import TCPListener, bind_tcp
-from g3.net.sockopts import set_keepalive, set_mark
+from g3.net.listen import TCPListener, adjust, bind_tcp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -71,7 +70,7 @@ class Entry:
             self._acceptor = self._pool.acceptor(self._pool.reactor, self.socket, self._accepted)
             self._acceptor.start()
         else:
-            _adjust(self.socket, claim.options)
+            adjust(self.socket, claim.options)
 
     def release(self, claim: Claim) -> None:
         if claim not in self.claims:
@@ -160,7 +159,7 @@ class ListenerPool:
         for entry in self._entries.values():
             if entry.inherited and entry.claims:
                 entry.inherited = False
-                _adjust(entry.socket, entry.claims[-1].options)
+                adjust(entry.socket, entry.claims[-1].options)
 
     def sockets(self) -> Iterable[socket.socket]:
         """Every listening socket."""
@@ -205,18 +204,6 @@ class ListenerPool:
         finally:
             for sock in beside:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
-
-
-def _adjust(sock: socket.socket, options: TCPListen) -> None:
-    """What can be changed while it listens. Accepted sockets inherit it."""
-    sock.listen(options.backlog)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
-    set_keepalive(sock, options.keepalive)
-    if options.max_segment_size is not None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, options.max_segment_size)
-    if options.netfilter_mark is not None and sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) != options.netfilter_mark:
-        # Who may not set it needs not when it is set: workers.
-        set_mark(sock, options.netfilter_mark)
 
 
 def _port(sock: socket.socket) -> int:

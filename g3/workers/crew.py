@@ -195,7 +195,8 @@ class Crew:
         self.places = [Place(slot) for slot in range(memory.slots)]
         self.generation = 0
         self._configuration: IConfiguration | None = None
-        self._known: set[str] = set()
+        #: The sockets that workers have, or had: one that was closed and is bound again is another one under the same key.
+        self._known: dict[str, socket.socket] = {}
         self._ready: Deferred[None] | None = None
         self._prepared: list[Deferred[None]] = []
         self.leaving = False
@@ -212,13 +213,17 @@ class Crew:
     def start(self, configuration: IConfiguration) -> Deferred[None]:
         """Start all workers; the Deferred fires when all serve, and fails with ConfigError when one cannot prepare."""
         self._configuration, self.generation = configuration, 1
-        self._known = set(self._listeners.keyed())
+        self._known = self._listeners.keyed()
         self._ready = Deferred()
         ready = self._ready
         for place in self.places:
             self._spawn(place)
         self._watch.start(TICK, now=False)
         return ready
+
+    def healthy(self) -> bool:
+        """Whether a worker serves whose reactor turns. One of several that hangs is replaced, and no reason to end all."""
+        return any(member.missed < HANG_TICKS // 2 for member in self.serving())
 
     def serving(self) -> list[Member]:
         """The workers that serve."""
@@ -306,7 +311,7 @@ class Crew:
                 first.kill()
         self._configuration = configuration
         self.generation += 1
-        self._known = set(self._listeners.keyed())
+        self._known = self._listeners.keyed()
         await _all(self._or_kill(member, member.commit()) for member in staged[1:])
         for place in self.places:
             # Who began to serve between stage and commit.
@@ -354,11 +359,11 @@ class Crew:
     async def _bring_up(self, place: Place, member: Member) -> None:
         """Have a new worker serve what is committed."""
         try:
-            known: set[str] = set()
+            known: dict[str, socket.socket] = {}
             while member.generation != self.generation and self._configuration is not None:
                 sockets = self._listeners.keyed()
                 await member.stage(self.generation, self._snapshot(self._configuration), sockets, known)
-                known = set(sockets)
+                known = sockets
                 if self._ready is not None:
                     await self._all_could()
                 await member.commit()

@@ -18,7 +18,7 @@ from g3.workers import link as words
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
 log = Logger()
 
@@ -97,13 +97,13 @@ class Member:
         if self.process is not None:
             self.process.kill()
 
-    async def stage(self, generation: int, snapshot: object, sockets: Mapping[str, socket.socket], known: Iterable[str]) -> None:
+    async def stage(self, generation: int, snapshot: object, sockets: Mapping[str, socket.socket], known: Mapping[str, socket.socket]) -> None:
         """Hand it the sockets that it does not know and have it prepare.
 
         @raise ConfigError: it cannot.
         @raise Exception: the link is gone.
         """
-        new = {key: sock.fileno() for key, sock in sockets.items() if key not in set(known)}
+        new = {key: sock.fileno() for key, sock in sockets.items() if known.get(key) is not sock}
         # What comes after them fails when they did.
         await DeferredList([self.link.ask(words.Socket, key=key, descriptor=number) for key, number in new.items()], consumeErrors=True)
         descriptor = words.pack(snapshot)

@@ -18,6 +18,7 @@ from tests.functional.needs import ROOT
 from tests.functional.processes import Process
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping, Sequence
 
     from tests.functional.namespaces import Namespace
@@ -38,6 +39,24 @@ COMMANDS: dict[str, list[str]] = {
 def command_line(program: str, command: str = "twistd") -> list[str]:
     """How a user starts another program of the suite: by twistd, or by its own command."""
     return [word.replace("g3proxy", program) for word in COMMANDS[command]]
+
+
+#: Descriptors as arguments up to C{--}, then a command: it finds them from 3 on.
+PASSING = """
+import fcntl, os, sys
+end = sys.argv.index("--")
+for number, descriptor in enumerate([fcntl.fcntl(int(word), fcntl.F_DUPFD, 100) for word in sys.argv[1:end]], 3):
+    os.dup2(descriptor, number)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(end - 1))
+os.execv(sys.argv[end + 1], sys.argv[end + 1:])
+"""
+
+
+def passing(argv: Sequence[str], sockets: Sequence[socket.socket]) -> list[str]:
+    """The command line under which C{argv} finds sockets where systemd passes them (sd_listen_fds(3)); they are inherited as they are here."""
+    if not sockets:
+        return list(argv)
+    return [sys.executable, "-c", PASSING, *(str(sock.fileno()) for sock in sockets), "--", *argv]
 
 
 def environment(*packages: Path) -> dict[str, str]:
@@ -89,16 +108,25 @@ class Daemon(Process):
         packages: Sequence[Path] = (),
         beside: Daemon | None = None,
         env: Mapping[str, str] | None = None,
+        passed: Sequence[socket.socket] = (),
     ) -> None:
         """
         @param beside: another one whose control directory it shares.
+        @param passed: sockets that it gets as systemd passes them.
         """
         self.group = group
         # Short, since the name of a unix socket has room for 107 bytes only.
         self.control_dir = Path(tempfile.mkdtemp(prefix="g3t")) if beside is None else beside.control_dir
         words = command_line(self.program, command)
         argv = [*words, "--config", str(config), "--group-name", group, "--control-dir", str(self.control_dir), *arguments]
-        super().__init__(self.program, argv, directory / f"{self.program}.log", namespace=namespace, env={**environment(*packages), **(env or {})})
+        super().__init__(
+            self.program,
+            passing(argv, passed),
+            directory / f"{self.program}.log",
+            namespace=namespace,
+            env={**environment(*packages), **(env or {})},
+            pass_fds=[sock.fileno() for sock in passed],
+        )
         try:
             self.wait_until(self.control_socket.exists, "its control socket is there", 30)
             if ports:

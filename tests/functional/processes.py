@@ -65,7 +65,14 @@ class Process:
     """One program. It dies with the test run, whatever happens to that."""
 
     def __init__(
-        self, name: str, argv: Sequence[str], log: Path, *, namespace: Namespace | None = None, env: Mapping[str, str] | None = None
+        self,
+        name: str,
+        argv: Sequence[str],
+        log: Path,
+        *,
+        namespace: Namespace | None = None,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.name = name
         self.log = log
@@ -75,7 +82,13 @@ class Process:
             command = namespace.command(command)
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, env={**os.environ, **(env or {})}
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**os.environ, **(env or {})},
+                pass_fds=pass_fds,
             )
 
     @property

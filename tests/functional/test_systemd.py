@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Under systemd, or what speaks as it does: readiness, reloads, the watchdog, the end and the upgrade are told, and sockets are taken."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+
+from g3.control.endpoint import MAX_PATH
+from tests.functional.harness import BIN, Daemon, environment, passing
+from tests.functional.processes import Process, free_port
+from tests.functional.test_upgrade import UpgradeCase
+from tests.functional.test_workers import workers
+from tests.upstream import upstream_dir
+
+
+class NotifyCase(UpgradeCase):
+    """With a socket in place of systemd's."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.name = f"g3-test-{os.getpid()}-{id(self)}"
+        self.assertLess(len(self.name), MAX_PATH)
+        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.manager.close)
+        self.manager.bind(f"\0{self.name}")
+        self.environment = {"NOTIFY_SOCKET": f"@{self.name}"}
+
+    def hear(self, seconds: float = 30.0) -> dict[str, str]:
+        """The next thing that is told, which is no sign of life."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self.manager.settimeout(max(0.01, deadline - time.monotonic()))
+            state = dict(line.split("=", 1) for line in self.manager.recv(4096).decode().splitlines())
+            if "WATCHDOG" not in state:
+                return state
+
+    def silence(self, seconds: float) -> bool:
+        """Whether nothing comes for so long."""
+        self.manager.settimeout(seconds)
+        try:
+            self.manager.recv(4096)
+        except TimeoutError:
+            return True
+        return False
+
+
+class NotifyTests(NotifyCase):
+    def test_it_is_told_how_we_are(self) -> None:
+        """Ready when all workers serve; each reload, also one that is refused, with its time; and the end."""
+        self.number = 2
+        daemon = self.daemon(env=self.environment, ports=(), arguments=("-s",))
+        self.assertEqual(self.hear()["READY"], "1")
+        self.assertEqual(len(workers(daemon)), 2)
+        self.assertEqual(self.get(), (200, b"hello"))
+        before = time.monotonic_ns() // 1000
+        for text in (self.config(), "nonsense: 1"):
+            self.rewrite(text)
+            daemon.send_signal(signal.SIGHUP)
+            told = self.hear()
+            self.assertEqual(told["RELOADING"], "1")
+            self.assertTrue(before <= int(told["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000)
+            self.assertEqual(self.hear()["READY"], "1")
+        self.assertEqual(daemon.ctl("reload", "--dry-run").returncode, 1)
+        daemon.send_signal(signal.SIGTERM)
+        self.assertEqual(self.hear()["STOPPING"], "1")
+        self.assertEqual(daemon.wait(), 0)
+
+    def test_the_watchdog_hears_of_us_while_somebody_serves(self) -> None:
+        """One worker that hangs is replaced and no reason to end all; when all hang there is silence until they are replaced."""
+        self.number = 2
+        daemon = self.daemon(env={**self.environment, "WATCHDOG_USEC": "900000"})
+        self.assertEqual(self.hear()["READY"], "1")
+        first = workers(daemon)
+        os.kill(first[0], signal.SIGSTOP)
+        daemon.wait_until(lambda: first[0] not in workers(daemon), "the first is replaced", 30)
+        for _ in range(3):
+            self.assertFalse(self.silence(20))
+        self.waits_for(daemon, ") serves")
+        for pid in workers(daemon):
+            os.kill(pid, signal.SIGSTOP)
+        deadline = time.monotonic() + 20
+        while not self.silence(0.9):
+            self.assertLess(time.monotonic(), deadline, "no silence")
+        self.assertFalse(self.silence(20))
+
+    def test_an_upgrade_names_the_new_process(self) -> None:
+        """The old one says who is the service now, then the new one says that it serves; it was not told of systemd itself."""
+        daemon = self.daemon(env=self.environment, arguments=("-s",))
+        self.assertEqual(self.hear()["READY"], "1")
+        second = self.successor(daemon, arguments=("-s",))
+        self.assertEqual(self.hear(), {"MAINPID": str(second.pid)})
+        self.assertEqual(self.hear()["READY"], "1")
+        self.gone(daemon)
+        second.send_signal(signal.SIGTERM)
+        self.assertEqual(self.hear()["STOPPING"], "1")
+
+
+class ActivationTests(NotifyCase):
+    def listening(self, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
+        """A socket such as systemd has for us."""
+        sock = socket.socket(socket.AF_INET, kind)
+        self.addCleanup(sock.close)
+        sock.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            sock.listen(64)
+        return sock
+
+    def reload(self, daemon: Daemon) -> None:
+        done = daemon.ctl("reload")
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_servers_get_the_sockets_of_their_address(self) -> None:
+        """Whatever their order; one that nobody listens on is told; a server that comes again, or in an upgraded daemon, finds its socket again.
+        Clients that came before the daemon are served."""
+        sockets = [self.listening() for _ in range(2)]
+        unwanted, wanted = (sock.getsockname()[1] for sock in sockets)
+        self.port = wanted
+        other = free_port()
+        early = socket.create_connection(("127.0.0.1", wanted), timeout=30)
+        early.sendall(f"GET http://127.0.0.1:{self.origin.server_port}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        for self.number in (0, 2):
+            daemon = self.daemon(passed=sockets, arguments=("-m",), group=f"test{self.number}")
+            self.waits_for(daemon, f"a socket was passed that nothing is configured to listen on: unnamed (descriptor 3): TCP 127.0.0.1:{unwanted}")
+            if not self.number:
+                with early, early.makefile("rb") as answer:
+                    self.assertTrue(answer.read().endswith(b"hello"))
+            for port in (other, wanted):
+                self.rewrite(self.config(port=port))
+                self.reload(daemon)
+                self.assertEqual(self.get(port=port), (200, b"hello"))
+            second = self.successor(daemon, self.config(port=other), arguments=("-m",), group=daemon.group)
+            self.gone(daemon)
+            (self.directory / f"g3proxy-{daemon.pid}.yaml").write_text(self.config())
+            self.reload(second)
+            self.assertEqual(self.get(), (200, b"hello"))
+            second.quit()
+
+    def test_datagrams_too(self) -> None:
+        """A helper receives on what was passed to it: the address could not be bound again."""
+        sock = self.listening(socket.SOCK_DGRAM)
+        argv = [str(BIN / "twistd"), "-n", "--pidfile=", "g3iploc", "--config", str(upstream_dir() / "examples/g3iploc/basic")]
+        port = sock.getsockname()[1]
+        log = self.directory / "g3iploc.log"
+        env = {**environment(), **self.environment, "UDP_LISTEN_ADDR": f"127.0.0.1:{port}"}
+        helper = Process("g3iploc", passing(argv, [sock]), log, env=env, pass_fds=[sock.fileno()])
+        self.addCleanup(helper.kill)
+        self.assertEqual(self.hear()["READY"], "1")
+        self.assertEqual(helper.stop(signal.SIGTERM), 0)
