@@ -148,7 +148,7 @@ def _leaf(options: argparse.Namespace, use: Use) -> Made:
     if use.tlcp and algorithm not in issue.TLCP_ALGORITHMS:
         raise CertificateError(f"{algorithm.value}: TLCP knows keys of SM2 and RSA only")
     authority = _authority(options)
-    key = generate(algorithm, options.rsa or DEFAULT_RSA_BITS)
+    key = _generate(options, algorithm)
     name = options.common_name or hosts[0]
     made = issue.leaf(_subject(options, name), hosts, key, issue.usage_of(algorithm, use), client=use.client, authority=authority)
     return Made(made, key, _stem(f"{name}-client" if use.client else name))
@@ -170,11 +170,15 @@ def _algorithm(options: argparse.Namespace, default: Algorithm) -> Algorithm:
     return options.algorithm or default
 
 
+def _generate(options: argparse.Namespace, algorithm: Algorithm) -> Key:
+    return generate(algorithm, DEFAULT_RSA_BITS if options.rsa is None else options.rsa)
+
+
 def _signing_key(options: argparse.Namespace) -> Key:
     algorithm = _algorithm(options, Algorithm.EC256)
     if not algorithm.signs:
         raise CertificateError(f"{algorithm.value} can not be used in the certificate of a certificate authority")
-    return generate(algorithm, options.rsa or DEFAULT_RSA_BITS)
+    return _generate(options, algorithm)
 
 
 def _subject(options: argparse.Namespace, common_name: str = "") -> Subject:

@@ -5,7 +5,7 @@
 
 For each kind of key and each way to run (processes, signing threads) a daemon is started, and multiplexed connections keep 64 requests in
 flight each. CPU is that of all processes of the daemon, user and system, from /proc. The client runs beside it and takes a share of what CPUs
-there are, which is told, too: it does little more than move bytes.
+there are; that, and what others on this host take, is told, too. Where others are busy, C{chrt -r 1} (as root) makes them wait.
 """
 
 from __future__ import annotations
@@ -55,11 +55,12 @@ SHAPES = (
 
 
 class Measured(NamedTuple):
-    """Signatures a CPU second, signatures a second, and the part of one CPU that the client took."""
+    """Signatures a CPU second, signatures a second, and how much CPU the client and all that is not ours took."""
 
     per_cpu: float
     per_second: float
     client: float
+    others: float
 
 
 def speed(kind: str, seconds: int) -> float:
@@ -85,6 +86,12 @@ def cpu(pids: list[int]) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         total += int(fields[11]) + int(fields[12])
     return total / TICK
+
+
+def busy() -> float:
+    """Seconds that all CPUs of this host have worked."""
+    user, nice, system, _, _, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:])
+    return (user + nice + system + irq + softirq) / TICK
 
 
 class Client:
@@ -149,7 +156,7 @@ def measure(kind: str, shape: Shape, seconds: float, in_flight: int) -> Measured
         argv = [*command_line("g3keymess"), "--config", str(config), "--control-dir", str(directory / "control")]
         process = Process("g3keymess", argv, directory / "log", env=environment())
         try:
-            process.wait_listening(port)
+            process.wait_until(lambda: "is ready" in process.output(), "it serves")
             request = encode_request(1, KEYS[kind][1], load_private_key(key.read_bytes()).ski, hashlib.sha256(b"what is signed").digest())
             # One after the other, so that each worker has its share.
             clients = []
@@ -160,10 +167,10 @@ def measure(kind: str, shape: Shape, seconds: float, in_flight: int) -> Measured
                 client.begin()
             drive(clients, 1.0)
             pids = family(process.pid)
-            before, ours, began = cpu(pids), time.process_time(), time.monotonic()
+            before, ours, all_before, began = cpu(pids), time.process_time(), busy(), time.monotonic()
             done = drive(clients, seconds)
-            spent, busy, passed = cpu(pids) - before, time.process_time() - ours, time.monotonic() - began
-            return Measured(done / spent, done / passed, busy / passed)
+            spent, client, whole, passed = cpu(pids) - before, time.process_time() - ours, busy() - all_before, time.monotonic() - began
+            return Measured(done / spent, done / passed, client / passed, max(whole - spent - client, 0.0) / passed)
         finally:
             process.stop()
     finally:
@@ -184,7 +191,7 @@ def main() -> None:
                 found = measure(kind, shape, options.seconds, options.in_flight)
                 sys.stdout.write(
                     f"{kind:10} {shape.label:20} {found.per_cpu:9.0f}/CPU s {found.per_second:9.0f}/s  "
-                    f"{found.per_cpu / yard:5.2f} of openssl speed, client {found.client:4.2f} CPU\n"
+                    f"{found.per_cpu / yard:5.2f} of openssl speed   CPU: client {found.client:4.2f}, others {found.others:4.2f}\n"
                 )
                 sys.stdout.flush()
 

@@ -185,6 +185,7 @@ class CommandTests(MkcertCase):
             (f"--tls-server --host a/b {ca}", "host: character '/'"),
             (f"--tls-server --host x --country C1 {ca}", "country"),
             (f"--tls-server --host x --rsa 5 {ca}", "rsa: 5 bits"),
+            (f"--tls-server --host x --rsa 0 {ca}", "rsa: 0 bits"),
             (f"--tlcp-server-sign --host x --ec256 {ca}", "TLCP knows keys of SM2 and RSA only"),
             ("--root --common-name x --output-cert missing/x", "cannot write missing/x"),
         ):
