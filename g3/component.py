@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from twisted.plugin import IPlugin, getCache
 from twisted.python.modules import getModule
-from zope.interface import implementer
+from zope.interface import implementedBy, implementer, providedBy
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyClass, verifyObject
 
+from g3 import interfaces
 from g3.errors import ConfigError
 from g3.interfaces import IAuditor, IComponentMaker, IEscaper, IKeyStore, IResolver, IServer, IUserGroup
 
@@ -184,13 +185,19 @@ class Components:
         )
 
 
+def _promised(kind: str, declared: Iterable[Any]) -> list[Any]:
+    """The interface of a kind, and every other one of ours that is declared: capabilities are promises, too."""
+    return [KINDS[kind], *(each for each in declared if each.__module__ == interfaces.__name__ and each is not KINDS[kind])]
+
+
 def verify_node(kind: str, node: Any) -> None:
-    """Check that an object made by a component provides what its kind asks for, attributes included.
+    """Check that an object made by a component provides what its kind asks for and what it declares, attributes included.
 
     @raise ConfigError: it does not; the message says what is missing.
     """
     try:
-        verifyObject(KINDS[kind], node)
+        for interface in _promised(kind, providedBy(node)):
+            verifyObject(interface, node)
     except Invalid as error:
         raise ConfigError(f"{type(node).__module__}.{type(node).__name__} is no {kind}: {error}") from error
 
@@ -206,7 +213,8 @@ def _load(maker: Any) -> Any:
         cls = maker.load()
         if not hasattr(cls, "schema"):
             raise ConfigError(f"{what}: {cls.__module__}.{cls.__name__} has no schema")
-        verifyClass(KINDS[maker.kind], cls)
+        for interface in _promised(maker.kind, implementedBy(cls)):  # type: ignore[no-untyped-call]
+            verifyClass(interface, cls)
     except ConfigError:
         raise
     except Invalid as error:

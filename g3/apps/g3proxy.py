@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import select
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,7 +139,10 @@ def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     except usage.error as error:
         fail(f"{program}: {error}")
     runner = Runner(config, options, program)
-    runner.run()  # type: ignore[no-untyped-call]
+    try:
+        runner.run()  # type: ignore[no-untyped-call]
+    except KeyboardInterrupt:  # before the reactor has it
+        return 128 + signal.SIGINT
     if runner._exitSignal is not None:
         app._exitWithSignal(runner._exitSignal)  # type: ignore[no-untyped-call]
     return 0

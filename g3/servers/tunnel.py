@@ -92,6 +92,7 @@ class Tunnel:
         try:
             picked = final_escaper(server.escaper, self.task)
             upstream = await self.reach(await picked if isinstance(picked, Deferred) else picked)
+            upstream.read_size = server.config.tcp_copy_buffer_size
         except TaskError as error:
             self._connecting = None
             self.fail(error)
@@ -120,7 +121,6 @@ class Tunnel:
         stream = self.stream
         if ahead:
             stream.unread(ahead)
-        upstream.read_size = config.tcp_copy_buffer_size
         relay = join(
             stream,
             upstream,

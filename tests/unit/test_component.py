@@ -9,12 +9,15 @@ import tempfile
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 import twisted.plugins
 from g3.component import KINDS, ComponentMaker, Components, normalize, verify_node
+from g3.config.node import EscaperConfig
 from g3.errors import ConfigError
-from g3.interfaces import IComponentMaker
+from g3.interfaces import IComponentMaker, IEscaper, ITCPConnect
+from g3.tree.node import Node
 
 PACKAGES = Path(__file__).resolve().parent.parent / "packages"
 
@@ -38,6 +41,13 @@ class Installed:
         self._test.addCleanup(
             lambda: [sys.modules.pop(added) for added in set(sys.modules) - before if added.startswith(("acme", "twisted.plugins"))]
         )
+
+
+@implementer(IEscaper, ITCPConnect)
+class Boaster(Node):
+    """Cannot do what it says."""
+
+    schema = EscaperConfig
 
 
 class LookUpTests(SynchronousTestCase):
@@ -75,6 +85,12 @@ class LookUpTests(SynchronousTestCase):
         with self.assertRaises(ConfigError) as caught:
             wrong.load("server", "x")
         self.assertIn("IServer", str(caught.exception))
+
+    def test_a_capability_is_a_promise(self) -> None:
+        """A class that declares an interface of ours and lacks its method is refused before it serves, not at the first task."""
+        with self.assertRaises(ConfigError) as caught:
+            Components([ComponentMaker("escaper", "x", f"{__name__}.Boaster")]).load("escaper", "x")
+        self.assertIn("tcp_connect", str(caught.exception))
 
     def test_a_class_without_a_schema_is_refused(self) -> None:
         """It could not be configured."""

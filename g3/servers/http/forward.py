@@ -208,6 +208,7 @@ class Forward(Exchange):
                 connection = await escaper.https_forward(self.task, self.tls, self.target.tls_name)
             else:
                 connection = await escaper.http_forward(self.task)
+            connection.stream.read_size = self.client.server.config.tcp_copy_buffer_size
         except CancelledError:
             return
         except Exception as error:
@@ -215,7 +216,6 @@ class Forward(Exchange):
             self._not_connected(error)
             return
         self._connecting = None
-        connection.stream.read_size = self.client.server.config.tcp_copy_buffer_size
         self._send(UpstreamConnection(connection, key))
 
     def _send(self, upstream: UpstreamConnection) -> None:

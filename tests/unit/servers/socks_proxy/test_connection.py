@@ -301,10 +301,12 @@ class RefusalTests(ServerCase):
             self.assertEqual(self.say(v4.request(1, "a.test", 1)), v4.reply(91))
 
     def test_a_defect_is_a_failure_here(self) -> None:
-        self.client()
-        self.escaper.answer = ZeroDivisionError()
-        self.assertEqual(self.say(HELLO + CONNECT), b"\5\0" + v5.reply(1))
-        self.assertEqual(self.log.records[-1]["reason"], "InternalServerError")
+        """An escaper that raises anything, or brings no stream."""
+        for answer in (ZeroDivisionError(), None):
+            self.client()
+            self.escaper.answer = answer
+            self.assertEqual(self.say(HELLO + CONNECT), b"\5\0" + v5.reply(1))
+            self.assertEqual(self.log.records[-1]["reason"], "InternalServerError")
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 0)
 
     def test_destination_rules(self) -> None:
