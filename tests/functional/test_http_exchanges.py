@@ -1008,63 +1008,6 @@ class SlowLorisTests(ExchangeCase):
                 self.assertEqual(sock.recv(10), b"")
 
 
-class OfferedTests(ExchangeCase):
-    """256 MiB offered by one side to another that takes nothing: a few MiB are what it costs."""
-
-    most = 24
-
-    def offered(self, more: str = "", wrap: Callable[[socket.socket], socket.socket] | None = None) -> None:
-        """Downloads by length, until close, in chunks and by tunnel; uploads by length, in chunks and by tunnel."""
-        block = b"o" * MB
-
-        def script(connection: socket.socket, _number: int) -> None:
-            head = read_head(connection)
-            if b"/up" in head:
-                time.sleep(60)
-            if b"/chunks" in head:
-                connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000\r\n")
-            elif b"/length" in head:
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 268435456\r\n\r\n")
-            else:
-                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-            for _ in range(256):
-                connection.sendall(block)
-
-        origin = self.scripted(script)
-        port = self.proxy(more)
-        tunnel = b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % origin.port
-        upload = get(origin.port, "/up", "Content-Length: 268435456", method="POST")
-        chunked = get(origin.port, "/up", "Transfer-Encoding: chunked", method="POST") + b"10000000\r\n"
-        requests = [get(origin.port, path) for path in ("/length", "/close", "/chunks")]
-        requests += [tunnel + b"GET /close HTTP/1.1\r\n\r\n"]
-        uploads = [upload, chunked, tunnel + b"GET /up HTTP/1.1\r\n\r\n"]
-
-        def send(sock: socket.socket) -> None:
-            with contextlib.suppress(OSError):
-                for _ in range(256):
-                    sock.sendall(block)
-
-        def work() -> None:
-            for request in requests + uploads:
-                sock = socket.create_connection(("127.0.0.1", port), 10)
-                sock = sock if wrap is None else wrap(sock)
-                self.addCleanup(sock.close)
-                sock.sendall(request)
-                if request in uploads:
-                    sock.settimeout(4)
-                    threading.Thread(target=send, args=(sock,), daemon=True).start()
-            time.sleep(3)
-
-        self.assertLess(self.grown(work), self.most)
-
-    def test_in_plain_tcp(self) -> None:
-        self.offered()
-
-    def test_with_tls(self) -> None:
-        more, context = listener_tls(self)
-        self.offered(more, lambda sock: context.wrap_socket(sock, server_hostname="g3proxy.local"))
-
-
 class LimitedTests(ExchangeCase):
     """tcp_sock_speed_limit of the server holds for forwarded bodies, piped or not, in both directions."""
 

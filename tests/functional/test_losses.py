@@ -6,18 +6,21 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import socket
+import ssl
+import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.functional import harness
 from tests.functional.harness import COMMANDS
 from tests.functional.peers import read_head
-from tests.functional.test_http_exchanges import OK, ExchangeCase
+from tests.functional.test_http_exchanges import MB, OK, ExchangeCase, listener_tls
 from tests.functional.test_http_proxy import get
 
 if TYPE_CHECKING:
-    import socket
+    from collections.abc import Callable
 
     from tests.functional.rawhttp import RawClient
 
@@ -98,3 +101,140 @@ class DescriptorTests(ExchangeCase):
             with contextlib.suppress(BlockingIOError):
                 self.fail(f"served out of turn: {client.sock.recv(100)!r}")
         return done
+
+
+class Crowd:
+    """Connections that offer more than anybody takes, and others that take a sip now and then, all in one thread."""
+
+    #: What TLS takes at once: a longer block is sent whole or counts as not sent.
+    block = memoryview(bytes(16384))
+    #: Seconds between two sips, and bytes of one.
+    pause, sip_size = 0.2, 2048
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._sipping: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        #: Bytes that somebody took, by connection.
+        self.taken: dict[socket.socket, int] = {}
+        self._thread.start()
+
+    def offer(self, sock: socket.socket) -> None:
+        """Send without end."""
+        sock.setblocking(False)
+        with self._lock:
+            self.taken[sock] = 0
+            self._selector.register(sock, selectors.EVENT_WRITE)
+
+    def sip(self, sock: socket.socket) -> None:
+        """Read a little at a time."""
+        sock.setblocking(False)
+        with self._lock:
+            self._sipping.append(sock)
+
+    def _run(self) -> None:
+        next_sip = time.monotonic()
+        while not self._done.wait(0.005):
+            with self._lock:
+                for key, _ in self._selector.select(0):
+                    self._send(key.fileobj)
+                if time.monotonic() >= next_sip:
+                    next_sip = time.monotonic() + self.pause
+                    for sock in self._sipping:
+                        with contextlib.suppress(OSError):
+                            sock.recv(self.sip_size)
+
+    def _send(self, sock: Any) -> None:
+        try:
+            for _ in range(64):
+                self.taken[sock] += sock.send(self.block)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except OSError:
+            self._selector.unregister(sock)
+
+    def close(self) -> None:
+        self._done.set()
+        self._thread.join()
+        self._selector.close()
+
+
+class OfferedTests(ExchangeCase):
+    """256 MiB offered by one side to another that takes a sip now and then: what it costs is bounded by the copy buffers."""
+
+    #: Of each of: download by forward and by tunnel, upload by forward and by tunnel.
+    each = 100
+    size = 256 * MB
+    #: Bytes of memory for one of them: what is read at once, and what waits to be written.
+    most = 2 * 65536
+
+    def offered(self, more: str = "", wrap: Callable[[socket.socket], socket.socket] | None = None) -> None:
+        """All of them at once. Nobody is cut off, and others are served."""
+        crowd = Crowd()
+        self.addCleanup(crowd.close)
+
+        def script(connection: socket.socket, _number: int) -> None:
+            head = read_head(connection)
+            if b"/up" in head:
+                crowd.sip(connection)
+            elif b"/down" in head:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % self.size)
+                crowd.offer(connection)
+            else:
+                connection.sendall(OK)
+                return
+            done.wait(120)
+
+        done = threading.Event()
+        self.addCleanup(done.set)
+        origin = self.scripted(script)
+        # With sips so small it may be long until the kernel lets more pass.
+        port = self.proxy(f"    task_idle_max_count: 60\n{more}")
+        tunnel = b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % origin.port
+        down = [get(origin.port, "/down"), tunnel + get(origin.port, "/down")]
+        up = [get(origin.port, "/up", f"Content-Length: {self.size}", method="POST"), tunnel + get(origin.port, "/up")]
+        clients = []
+
+        def begin(request: bytes) -> socket.socket:
+            sock = socket.create_connection(("127.0.0.1", port), 20)
+            sock = sock if wrap is None else wrap(sock)
+            self.addCleanup(sock.close)
+            sock.sendall(request)
+            clients.append(sock)
+            return sock
+
+        def work() -> None:
+            for _ in range(self.each):
+                for request in down:
+                    crowd.sip(begin(request))
+                for request in up:
+                    crowd.offer(begin(request))
+            deadline = time.monotonic() + 40
+            # All are there, and have had time to fill whatever takes.
+            while len(crowd.taken) < 4 * self.each or not all(crowd.taken.values()):
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.1)
+            time.sleep(1)
+
+        grown = self.grown(work) * MB
+        self.assertLess(grown, 4 * self.each * self.most)
+        self.assertEqual(self.tasks_alive(), 4 * self.each)
+        last = begin(get(origin.port))
+        last.settimeout(10)
+        self.assertTrue(last.recv(1000).startswith(b"HTTP/1.1 200"))
+        self.assertLess(max(crowd.taken.values()), self.size / 8)
+        done.set()
+        for sock in clients:
+            sock.close()
+
+    def test_in_plain_tcp(self) -> None:
+        self.offered()
+
+    def test_with_tls(self) -> None:
+        more, context = listener_tls(self)
+        self.offered(more, lambda sock: context.wrap_socket(sock, server_hostname="g3proxy.local"))
+
+    def test_with_speed_limits(self) -> None:
+        self.offered("    tcp_sock_speed_limit: 100K")
