@@ -23,6 +23,7 @@ server_intelli_proxy = ComponentMaker(
 )
 server_sni_proxy = ComponentMaker("server", "sni_proxy", "g3.servers.sni_proxy.SNIProxyServer")
 server_tcp_stream = ComponentMaker("server", "tcp_stream", "g3.servers.tcp_stream.TCPStreamServer")
+server_tcp_tproxy = ComponentMaker("server", "tcp_tproxy", "g3.servers.tcp_tproxy.TCPTproxyServer")
 server_tls_stream = ComponentMaker("server", "tls_stream", "g3.servers.tls_stream.TLSStreamServer")
 
 escaper_direct_fixed = ComponentMaker("escaper", "direct_fixed", "g3.escapers.direct_fixed.DirectFixedEscaper")
