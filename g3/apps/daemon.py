@@ -31,7 +31,7 @@ from g3.apps.launch import Launch
 from g3.apps.pidfile import PidFile
 from g3.apps.systemd import Notifier
 from g3.control.commands import Commands
-from g3.control.endpoint import ControlSocket, make_directory, shared_name, unique_name
+from g3.control.endpoint import ControlSocket, clear_left, make_directory, shared_name, unique_name
 from g3.control.handover import Predecessor, take
 from g3.control.messages import Handing
 from g3.control.server import ControlFactory, ControlListener
@@ -164,6 +164,7 @@ class BaseDaemon(MultiService):
         """Bind what is not a node's: our control socket. Raises ConfigError."""
         if self.controlled:
             make_directory(self.settings.control_dir, self.settings.uid)
+            clear_left(self.settings.control_dir, self.settings.group)
             self._open_control(unique_name(self.settings.group, os.getpid()), replace=False)
             self._own_control()
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
+from g3.control.endpoint import lives
 from g3.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class PidFile:
         if self._path is None:
             return
         pid = self._held()
-        if pid is not None and pid not in (os.getpid(), *before) and _lives(pid):
+        if pid is not None and pid not in (os.getpid(), *before) and lives(pid):
             raise ConfigError(f"pid file {self._path}: process {pid} is running")
 
     def write(self) -> None:
@@ -107,13 +108,3 @@ class PidFile:
 
     def _refusal(self, error: OSError) -> ConfigError:
         return ConfigError(f"pid file {self._path}: {error.strerror or error}")
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True

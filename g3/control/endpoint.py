@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from g3.errors import ConfigError
@@ -74,6 +75,18 @@ def make_directory(path: Path, successor: int | None = None) -> None:
         raise ConfigError(f"control directory {path} cannot be made: {error.strerror}") from error
     # Checked again: between look and make somebody else may have been there first.
     check_directory(path, successor)
+
+
+def clear_left(directory: Path, group: str) -> None:
+    """Remove the sockets of daemons of that group that were killed: nobody listens on them, and there is no process of that number. What cannot
+    be removed stays."""
+    for path in directory.glob("*.sock"):
+        pid = path.name.removeprefix(f"{group}_").removesuffix(".sock")
+        if not pid.isascii() or not pid.isdecimal() or path.name != unique_name(group, int(pid)) or lives(int(pid)):
+            continue
+        with suppress(OSError):
+            if stat.S_ISSOCK(path.lstat().st_mode) and not _is_alive(path):
+                path.unlink()
 
 
 class ControlSocket:
@@ -144,6 +157,17 @@ def _clear(path: Path, *, replace: bool) -> None:
     if not replace and _is_alive(path):
         raise ConfigError(f"control socket path {path} already exists, and somebody listens on it")
     path.unlink(missing_ok=True)
+
+
+def lives(pid: int) -> bool:
+    """Whether there is a process of that number."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _is_alive(path: Path) -> bool:

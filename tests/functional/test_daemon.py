@@ -474,33 +474,6 @@ class ReloadTests(DaemonCase):
         self.assertEqual(daemon.ctl("reload").stdout.splitlines(), [*lines, "notice: success"])
         self.assertEqual(daemon.ctl("list", "resolver").stdout, "more\n")
 
-    def test_no_connection_is_refused_while_servers_are_replaced(self) -> None:
-        """Clients connect all the time while the server is replaced again and again."""
-        daemon = self.daemon()
-        failures: list[BaseException] = []
-        answers: list[int] = []
-        done = threading.Event()
-
-        def client() -> None:
-            while not done.is_set():
-                try:
-                    answers.append(self.get()[0])
-                except (OSError, http.client.HTTPException) as error:
-                    failures.append(error)
-
-        threads = [threading.Thread(target=client) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for size in range(10):
-            self.rewrite(self.config(**{"escaper: out\n": f"escaper: out\n    pipeline_size: {size + 11}\n"}))
-            self.assertEqual(daemon.ctl("reload").stdout, 'replace server "web" (http_proxy)\nnotice: success\n')
-        done.set()
-        for thread in threads:
-            thread.join()
-        self.assertEqual(failures, [])
-        self.assertEqual(set(answers), {200})
-        self.assertGreater(len(answers), 20)
-
     def test_a_tunnel_lives_on_when_its_server_is_replaced(self) -> None:
         """The old server drains; force-quit ends it."""
         daemon = self.daemon()

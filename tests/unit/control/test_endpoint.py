@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from g3.control.endpoint import MAX_PATH, ControlSocket, check_directory, make_directory, shared_name, unique_name
+from g3.control.endpoint import MAX_PATH, ControlSocket, check_directory, clear_left, make_directory, shared_name, unique_name
 from g3.errors import ConfigError
 
 
@@ -160,3 +160,21 @@ class NameTests(SynchronousTestCase):
         self.assertEqual(unique_name("a", 7), "a_7.sock")
         self.assertEqual(shared_name("a"), "a.sock")
         self.assertEqual(shared_name(""), "_.sock")
+
+
+class LeftTests(DirectoryCase):
+    def test_only_what_a_killed_daemon_of_the_group_left_is_removed(self) -> None:
+        """Nobody listens, and nobody has its number; files and sockets of others stay."""
+        make_directory(self.directory)
+        nobody = 4194305
+        dead = [unique_name("g", nobody)]
+        kept = [unique_name("g", os.getpid()), unique_name("h", nobody), unique_name("g_g", nobody), shared_name("g"), unique_name("g", 0) + "x"]
+        for name in dead + kept:
+            with socket.socket(socket.AF_UNIX) as left:
+                left.bind(str(self.directory / name))
+        alive = ControlSocket(self.directory / unique_name("g", nobody + 1), replace=False)
+        self.addCleanup(alive.close)
+        (self.directory / unique_name("g", nobody + 2)).write_text("no socket")
+        clear_left(self.directory, "g")
+        found = {path.name for path in self.directory.iterdir()}
+        self.assertEqual(found, {*kept, alive.path.name, unique_name("g", nobody + 2)})
