@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from g3.config.value import ParseContext
 
 DNS_PORT = 53
+#: Milliseconds; c-ares takes 0 for its own defaults, which are these.
+EACH_TIMEOUT, EACH_TRIES = 2000, 3
 _I32 = 0x7FFF_FFFF
 #: c-ares keeps a list of servers in memory and tries them in turn; a longer one is a mistake.
 MAX_SERVERS = 256
@@ -91,9 +93,12 @@ class CAresConfig(CachingConfig):
 
     server: tuple[str, ...] = key(NameServers(), default=(), doc="The name servers; without, those of /etc/resolv.conf.")
     each_timeout: int = key(
-        Int(1, _I32), default=2000, unit="milliseconds", doc="How long a server has to answer the first time; later tries have longer."
+        Int(0, _I32),
+        default=EACH_TIMEOUT,
+        unit="milliseconds",
+        doc="How long a server has to answer the first time; later tries have longer. 0 is the default.",
     )
-    each_tries: int = key(Int(1, 1000), default=3, doc="How often each server is tried.")
+    each_tries: int = key(Int(0, 1000), default=EACH_TRIES, doc="How often each server is tried; 0 is the default.")
     max_timeout: int = key(Int(-_I32, _I32), default=0, unit="milliseconds", doc="The longest wait of later tries; 0 means there is no such limit.")
     udp_max_quires: int = key(Int(-_I32, _I32), default=0, doc="Queries sent from one local UDP port before another is taken; 0 leaves it to us.")
     round_robin: bool = key(Bool(), default=False, doc="Whether the servers take turns; else the first is preferred.")

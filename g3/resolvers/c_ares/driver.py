@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from g3.errors import ResolveError
 from g3.resolvers.c_ares.channel import AresChannel
+from g3.resolvers.c_ares.config import EACH_TIMEOUT, EACH_TRIES
 from g3.resolvers.cache import Record
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def timeouts(each: int, tries: int, longest: int) -> list[tuple[int, int]]:
 
     c-ares doubles its timeout with each round. Where that would pass C{longest}, the rounds are asked one by one; 0 is no such limit.
     """
+    each, tries = each or EACH_TIMEOUT, tries or EACH_TRIES
     if longest <= 0 or (tries == 1 and each <= longest):
         return [(each, tries)]
     if longest <= each:

@@ -329,6 +329,7 @@ class WordsTest(SynchronousTestCase):
     def test_tries_are_planned(self) -> None:
         """One channel doubles by itself; a limit makes rounds of our own."""
         self.assertEqual(timeouts(2000, 3, 0), [(2000, 3)])
+        self.assertEqual(timeouts(0, 0, 0), [(2000, 3)], "0 is the default")
         self.assertEqual(timeouts(2000, 3, -1), [(2000, 3)])
         self.assertEqual(timeouts(2000, 1, 5000), [(2000, 1)])
         self.assertEqual(timeouts(2000, 4, 5000), [(2000, 1), (4000, 1), (5000, 1), (5000, 1)])
