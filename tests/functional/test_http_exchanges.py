@@ -648,6 +648,38 @@ class WhoIsCarriedTests(ExchangeCase):
         self.assertEqual(names, ["a.test", "b.test", "c.test"])
 
 
+class TruncationTests(ExchangeCase):
+    """An https:// origin whose answer ends with the connection."""
+
+    def test_only_a_close_of_tls_is_the_end_of_an_answer(self) -> None:
+        """Anybody on the way can close TCP: without close_notify (RFC 8446 section 6.1) the client gets a reset, not an end."""
+        authority = Authority()
+        (self.directory / "rootCA.pem").write_bytes(pem(authority.certificate))
+        authority.write(self.directory / "o.pem", self.directory / "o-key.pem", "a.test")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.directory / "o.pem", self.directory / "o-key.pem")
+
+        def script(connection: socket.socket, _number: int) -> None:
+            with context.wrap_socket(connection, server_side=True) as secure:
+                head = read_head(secure)
+                secure.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (MB if b"/much" in head else 5))
+                if b"/whole" in head:
+                    secure.unwrap()
+
+        origin = self.scripted(script)
+        port = self.proxy("    tls_client: {ca_certificate: rootCA.pem}")
+        for path, whole in (("/whole", True), ("/cut", False), ("/whole/much", True), ("/cut/much", False)):
+            client = self.client(port)
+            client.send(f"GET https://127.0.0.1:{origin.port}{path} HTTP/1.1\r\nHost: a.test\r\n\r\n".encode())
+            try:
+                while client.sock.recv(MB):
+                    pass
+            except ConnectionResetError:
+                self.assertFalse(whole, path)
+            else:
+                self.assertTrue(whole, path)
+
+
 class OtherKeysTests(ExchangeCase):
     """Keys that nothing else here looks at."""
 
