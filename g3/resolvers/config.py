@@ -38,6 +38,11 @@ class CachingConfig(RuntimeConfig):
     )
 
     @property
+    def shortest_ttl(self) -> int:
+        """How soon after it was asked for a name may be asked for anew."""
+        return min(self.positive_min_ttl, self.max_ttl, self.negative_min_ttl)
+
+    @property
     def max_ttl(self) -> int:
         """C{positive_max_ttl}, at least the minimum."""
         return max(self.positive_max_ttl, self.positive_min_ttl)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,9 @@ _log = Logger()
 
 #: A channel is renewed after so many queries: c-ares keeps answers for itself, without a limit of their number.
 MAX_QUERIES = 16384
+#: And before anything that it has asked is asked anew by our rules: it would answer that from what it keeps, which goes by TTLs alone. But it
+#: gets so old at least, seconds.
+MIN_AGE = 0.5
 #: Seconds between two looks at whether resolv.conf has changed.
 RECHECK_INTERVAL = 5.0
 #: Addresses kept of one answer.
@@ -73,12 +77,16 @@ def timeouts(each: int, tries: int, longest: int) -> list[tuple[int, int]]:
 
 
 class RenewedChannel:
-    """A channel that is replaced when it has asked C{limit} queries or C{stale} says so; the old one ends when its last query has."""
+    """A channel that is replaced when it has asked C{limit} queries, when it is C{age} seconds old by C{clock}, or when C{stale} says so; the
+    old one ends when its last query has."""
 
-    def __init__(self, make: Callable[[], AresChannel], limit: int, stale: Callable[[], bool]) -> None:
+    def __init__(self, make: Callable[[], AresChannel], limit: int, age: float, clock: Callable[[], float], stale: Callable[[], bool]) -> None:
         self._make = make
         self._limit = limit
+        self._age = age
+        self._clock = clock
         self._stale = stale
+        self._until = 0.0
         self._channel: AresChannel | None = None
         self._old: set[AresChannel] = set()
 
@@ -88,8 +96,9 @@ class RenewedChannel:
         @raise pycares.AresError: a new one cannot be made.
         """
         channel = self._channel
-        if channel is None or channel.asked >= self._limit or self._stale():
+        if channel is None or channel.asked >= self._limit or self._clock() >= self._until or self._stale():
             self._channel = self._make()
+            self._until = self._clock() + self._age
             if channel is not None:
                 self._retire(channel)
         return self._channel  # type: ignore[return-value]
@@ -161,7 +170,8 @@ class CAresDriver:
 
     def _renewed(self, rung: tuple[int, int], limit: int) -> RenewedChannel:
         watched = None if self._config.server else _Watched(self._reactor, self._resolv_conf)
-        return RenewedChannel(lambda: self._make(*rung), limit, _never if watched is None else watched.changed)
+        stale = _never if watched is None else watched.changed
+        return RenewedChannel(lambda: self._make(*rung), limit, max(self._config.shortest_ttl, MIN_AGE), self._reactor.seconds, stale)
 
     def _make(self, timeout: int, tries: int) -> AresChannel:
         config = self._config
@@ -185,7 +195,7 @@ class CAresDriver:
 
     def _renewed_hosts(self) -> RenewedChannel:
         options = {"flags": pycares.ARES_FLAG_NOSEARCH, "lookups": "f", "servers": ["127.0.0.1"]}
-        return RenewedChannel(lambda: AresChannel(self._reactor, options), MAX_QUERIES, _never)
+        return RenewedChannel(lambda: AresChannel(self._reactor, options), MAX_QUERIES, math.inf, self._reactor.seconds, _never)
 
     def ask(self, name: str, family: int) -> Record | Deferred[Record]:
         """One question; at once when the hosts file knows."""

@@ -21,14 +21,18 @@ _RCODES = {"NOERROR": 0, "FORMERR": 1, "SERVFAIL": 2, "NXDOMAIN": 3, "NOTIMP": 4
 _RECORDS: dict[str, Any] = {"A": dns.Record_A, "AAAA": dns.Record_AAAA, "CNAME": dns.Record_CNAME}
 
 
-def reply(query: dns.Message, *records: str, rcode: str = "NOERROR", truncated: bool = False, add: int = 0) -> bytes:
-    """An answer; each record is C{name ttl type value}. C{add} is added to the id: a spoofed answer."""
+def reply(query: dns.Message, *records: str, rcode: str = "NOERROR", truncated: bool = False, add: int = 0, absent: int = 0) -> bytes:
+    """An answer; each record is C{name ttl type value}. C{add} is added to the id: a spoofed answer. C{absent}: seconds for which the
+    authority says that there is no more than this (RFC 2308)."""
     answer = dns.Message((query.id + add) % 65536, answer=1, recDes=1, recAv=1, rCode=_RCODES[rcode], trunc=truncated, maxSize=0)
     answer.queries = query.queries
     for record in records:
         name, ttl, kind, value = record.split(" ")
         payload = _RECORDS[kind](value, int(ttl))
         answer.answers.append(dns.RRHeader(name, payload.TYPE, ttl=int(ttl), payload=payload))
+    if absent:
+        authority = dns.Record_SOA("ns.test", "root.test", 1, 2, 3, 4, absent, ttl=absent)
+        answer.authority.append(dns.RRHeader("test", authority.TYPE, ttl=absent, payload=authority))
     return answer.toStr()
 
 

@@ -258,6 +258,26 @@ class ChannelTest(Case):
             await resolver.query(f"n{number}.test", 4)
         self.assertLessEqual(resolver._driver.plan[0].current().asked, 20)  # type: ignore[union-attr]
 
+    async def test_what_is_asked_anew_reaches_a_server(self) -> None:
+        """Not the cache that c-ares has for itself, which would keep an answer for as long as its TTL is, whatever our keys say."""
+        addresses = iter(("192.0.2.1", "192.0.2.2"))
+        self.server.script = lambda query: [reply(query, f"a.test 300 A {next(addresses)}")]
+        resolver = self.resolver(positive_min_ttl=1, positive_max_ttl=1)
+        self.assertEqual(await resolver.query("a.test", 4), ("192.0.2.1",))
+        await deferLater(reactor, 1.1)
+        self.assertEqual(resolver.query("a.test", 4), ("192.0.2.1",), "the old one meanwhile")
+        await deferLater(reactor, 0.3)
+        self.assertEqual(resolver.query("a.test", 4), ("192.0.2.2",))
+
+    async def test_an_error_is_kept_no_longer_than_we_say(self) -> None:
+        """Although the server says how long a name will not be there (RFC 2308)."""
+        self.server.script = lambda query: [reply(query, rcode="NXDOMAIN", absent=300)]
+        resolver = self.resolver(negative_min_ttl=1)
+        self.assertEqual(await self.failure(resolver, "a.test"), "ServerError: NOTFOUND")
+        self.server.script = lambda query: [reply(query, "a.test 60 A 192.0.2.1")]
+        await deferLater(reactor, 1.1)
+        self.assertEqual(await resolver.query("a.test", 4), ("192.0.2.1",))
+
     async def test_no_thread_resolves(self) -> None:
         """The library's only thread frees channels that were closed."""
         before = set(threading.enumerate())
