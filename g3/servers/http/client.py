@@ -62,7 +62,6 @@ class Client(Protocol):
     challenge: ClassVar[bytes]
     exchange: Any
     stream: Any
-    user: Any
     info: ClientInfo
     buffer: bytes
     deadline: float

@@ -44,7 +44,7 @@ class ClientConnection:
     read brings more, and the client is paused meanwhile. No request begins while more than L{HIGH_WATER} bytes of earlier answers wait
     for the client to read them.
 
-    @ivar user: whom the request of now is from. @ivar auth_failures: refusals in a row.
+    @ivar auth_failures: refusals in a row.
     @ivar arrived: when what is in C{buffer} began to arrive, monotonic seconds.
     """
 
@@ -68,7 +68,6 @@ class ClientConnection:
         "lost",
         "server",
         "stream",
-        "user",
     )
     #: How somebody is asked who it is.
     auth_status: ClassVar[int] = 407
@@ -79,7 +78,6 @@ class ClientConnection:
         self.stream = stream
         self.info = info
         self.exchange: Exchange | Authentication | None = None
-        self.user: Any = None
         self.auth_failures = 0
         self.kept: UpstreamConnection | None = None
         self.buffer = b""
@@ -183,7 +181,6 @@ class ClientConnection:
     def begin(self, request: Request, since: float | None, user: Any) -> None:
         """A request whose C{user} is known; C{since} as above."""
         now = self.server.clock()
-        self.user = user
         self.exchange = None
         try:
             exchange = self.exchange = self.exchange_of(request, now)
@@ -192,6 +189,8 @@ class ClientConnection:
             return
         if since is not None:
             exchange.task.wait = now - since
+        if user is not None:
+            exchange.belong_to(user)
         exchange.start()
         if self.ended and self.exchange is exchange:
             exchange.client_ended()

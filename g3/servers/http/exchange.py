@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from g3.errors import CLOSE, CanceledAsServerQuit, ClosedByClient, ConnectError, ResolveFailed, TaskError
 from g3.logs.task import TaskEvent
@@ -27,6 +27,8 @@ class Exchange:
     __slots__ = ("client", "ended", "leave", "marks", "request", "rsp_status", "target", "task", "wants_body")
 
     task_type = ""
+    #: To be called when it ends; only where it belongs to a user.
+    leave: Callable[[], object] | None
 
     def __init__(self, client: Client, request: Request, target: Target, now: float, task: Task | None = None) -> None:
         """@param task: of an exchange that hands its request over to this one: counted already."""
@@ -37,7 +39,6 @@ class Exchange:
         if task is None:
             task = Task(self.task_type, server.type_word, server.config.name, client.info, target.upstream, now)
             task.path = target.path
-            task.user = client.user
             server.task_started()
         task.type = self.task_type
         self.task = task
@@ -45,13 +46,16 @@ class Exchange:
         #: Whether bytes from the client belong to this exchange (and not to the next request).
         self.wants_body = False
         self.ended = False
-        #: To be called when the task of a user ends.
-        self.leave: Callable[[], object] | None = None
         self.marks = Marks(self) if server.task_log is not None else None
 
     def start(self) -> None:
         """Begin; called once, after the client connection knows its exchange."""
         raise NotImplementedError
+
+    def belong_to(self, user: Any) -> None:
+        """It is C{user}'s; said before L{start}, if at all."""
+        self.task.user = user
+        self.leave = None
 
     def admitted(self) -> bool:
         """Whether the user lets the task in, where there is one: rate, alive count, type of request, upstream. If not, it has failed."""
@@ -63,6 +67,12 @@ class Exchange:
                 self.fail(error)
                 return False
         return True
+
+    def left(self) -> None:
+        """Let the user go, once."""
+        leave, self.leave = self.leave, None
+        if leave is not None:
+            leave()
 
     def body_received(self, data: bytes) -> None:
         """Bytes from the client, while C{wants_body}."""
@@ -128,9 +138,8 @@ class Exchange:
     def end(self, error: TaskError, closes: bool) -> None:
         """The final reason is known: count, log, and give the client connection back."""
         self.ended = True
-        leave, self.leave = self.leave, None
-        if leave is not None:
-            leave()
+        if self.task.user is not None:
+            self.left()
         self.task.stage = Stage.FINISHED if error.reason == "Finished" else self.task.stage
         if self.marks is not None:
             self.record(TaskEvent.FINISHED, error)

@@ -167,7 +167,8 @@ class FTPOverHTTP(Exchange):
         self.ended = True
         forward = Forward(client, self.request, self.target, self.task.created, self.task)
         client.exchange = forward
-        forward.leave, self.leave = self.leave, None
+        if self.task.user is not None:
+            forward.leave, self.leave = self.leave, None
         forward.start_by(escaper)
         if self._client_ended and not forward.ended:
             forward.client_ended()

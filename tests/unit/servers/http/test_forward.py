@@ -56,7 +56,6 @@ class Client:
         self.info = ClientInfo(HERE, HERE, HERE)
         self.lost = False
         self.deadline = 1.5
-        self.user = None
         self.ends: list[bool] = []
         self.tasks_ended = 0
 
