@@ -39,6 +39,7 @@ SECURE = """
     listen: 127.0.0.1:{port}
     escaper: e
     enable_tls_server: true
+    tls_ticketer: {{}}
     global_tls_server: {{cert_pairs: {{certificate: global.pem, private_key: global-key.pem}}}}
     hosts:
       - exact_match: own.test
@@ -252,13 +253,14 @@ class SecureTests(ObservedCase):
         """Neither the Host of a request nor a session of another host gets anybody else in."""
         with self.assertRaises(OSError), self.connect("closed.test", self.context()) as client:
             self.ask(client, "closed.test")
-        context = self.context()
-        with self.connect("own.test", context) as client:
-            self.assertEqual(self.ask(client, "own.test"), 200)
-            self.assertEqual(self.ask(client, "closed.test"), 421)
-            assert isinstance(client.sock, ssl.SSLSocket)
-            session = client.sock.session
-        assert session is not None
+        context, session = self.context(), None
+        for resumed in (False, True):
+            with self.connect("own.test", context, session=session) as client:
+                self.assertEqual(self.ask(client, "own.test"), 200)
+                self.assertEqual(self.ask(client, "closed.test"), 421)
+                assert isinstance(client.sock, ssl.SSLSocket)
+                session = client.sock.session
+                self.assertEqual(client.sock.session_reused, resumed)
         with self.assertRaises(OSError), self.connect("closed.test", context, session=session) as client:
             self.ask(client, "closed.test")
         self.assertEqual(self.two.everything, b"")

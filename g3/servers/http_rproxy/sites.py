@@ -60,10 +60,11 @@ class Sites:
 
     def __init__(self, config: HTTPRProxyConfig, serve_tls: Callable[[ServerTLSOptions], ServerTLS]) -> None:
         """@raise ConfigError: the TLS of one cannot be had."""
-        self._serve_tls = serve_tls
+        #: Hosts with the same rules have the same TLS.
+        self._serve_tls = lru_cache(maxsize=None)(serve_tls)
         shared = config.global_tls_server if config.enable_tls_server else None
         self._enable_tls = config.enable_tls_server
-        self._global = None if shared is None else serve_tls(shared)
+        self._global = None if shared is None else self._serve_tls(shared)
         self._global_demands = shared is not None and shared.enable_client_auth
         self._hosts = config.hosts.map(self._site)
         self._pseudonym = None if config.server_id is None else pseudonym(config.server_id)
