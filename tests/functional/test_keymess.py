@@ -348,6 +348,20 @@ class WorkerTests(KeymessTestCase):
         self.workers(daemon, 1)
         self.assertEqual(len(self.ask(self.skis["rsa2048"])), 271)
 
+    def test_a_reload_reaches_all_workers(self) -> None:
+        """New key files are found, connections stay, and a configuration that is wrong changes nothing."""
+        daemon = self.start(self.config(workers=2))
+        self.workers(daemon, 2)
+        clients = self.clients(2)
+        ski = make_key(self.keys / "late.key", "rsa2048")
+        self.config("    multiplex_queue_depth: 50\n", workers=2)
+        self.assertEqual(daemon.ctl("reload").returncode, 0)
+        daemon.wait_until(lambda: self.all_sign(clients, ski), "all workers have the new key")
+        self.config("    multiplex_queue_depth: many\n", workers=2)
+        self.assertEqual(daemon.ctl("reload").returncode, 1)
+        self.assertTrue(self.all_sign(clients, self.skis["rsa2048"]))
+        self.assertIn("alive tasks: 2\n", daemon.ctl("server", "default", "status").stdout)
+
 
 class ControlTests(KeymessTestCase):
     """What an operator asks."""
