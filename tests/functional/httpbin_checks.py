@@ -37,6 +37,8 @@ class Target:
     tunnel: bool = False
     masque: bool = False
     ca: str | None = None
+    #: Addresses that curl is to take for names, as its C{--resolve} spells them.
+    resolve: tuple[str, ...] = ()
 
     def url(self, path: str) -> str:
         """The URL to ask for: through a well-known URI of the proxy when C{masque}."""
@@ -64,6 +66,7 @@ class Curl:
         self.handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         self.handle.setopt(pycurl.TIMEOUT, ATTEMPT_SECONDS)
         self.handle.setopt(pycurl.NOPROXY, "")
+        self.handle.setopt(pycurl.RESOLVE, list(target.resolve))
         if target.ca:
             self.handle.setopt(pycurl.CAINFO, target.ca)
             self.handle.setopt(pycurl.PROXY_CAINFO, target.ca)
@@ -235,10 +238,11 @@ def main() -> int:
     parser.add_argument("--tunnel", action="store_true")
     parser.add_argument("--masque", action="store_true")
     parser.add_argument("--ca")
+    parser.add_argument("--resolve", action="append", default=[], help="for curl")
     asked = parser.parse_args()
     if urlsplit(asked.site).scheme not in {"http", "https"}:
         parser.error("--site is a URL")
-    target = Target(asked.site, asked.proxy, asked.tunnel, asked.masque, asked.ca)
+    target = Target(asked.site, asked.proxy, asked.tunnel, asked.masque, asked.ca, tuple(asked.resolve))
     wanted = list(checks(asked.client))
     with ThreadPoolExecutor(max_workers=8) as pool:
         faults = [fault for fault in pool.map(lambda check: run_check(check, target), wanted) if fault]
