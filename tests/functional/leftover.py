@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,15 +20,18 @@ WITNESS = ROOT / "tests" / "packages" / "witness"
 NAME = "witness"
 
 
+def descriptors(pid: int) -> list[str]:
+    """What the descriptors of a process are of."""
+    found = []
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found.append(str(each.readlink()))
+    return found
+
+
 def sockets(pid: int) -> int:
     """Descriptors of a process but for pipes, of which it keeps some for later."""
-    found = 0
-    for each in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            found += not str(each.readlink()).startswith("pipe:")
-        except FileNotFoundError:  # closed meanwhile
-            pass
-    return found
+    return sum(not each.startswith("pipe:") for each in descriptors(pid))
 
 
 def holdings(daemon: Daemon) -> dict[str, int]:

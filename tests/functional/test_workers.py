@@ -22,11 +22,14 @@ from twisted.trial.unittest import SkipTest
 
 from tests.functional import harness
 from tests.functional.harness import COMMANDS
+from tests.functional.leftover import descriptors, sockets
 from tests.functional.processes import free_port
-from tests.functional.test_daemon import PACKAGES, DaemonCase
+from tests.functional.rawhttp import RawClient
+from tests.functional.test_daemon import PACKAGES, Answering, DaemonCase
+from tests.functional.test_http_proxy import get
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from tests.functional.harness import Daemon
 
@@ -141,6 +144,31 @@ class WorkerCase(DaemonCase):
                 self.assertIn(b" 200 ", client.recv(4096))
             yield opened
 
+    @contextlib.contextmanager
+    def kept(self, number: int) -> Iterator[list[RawClient]]:
+        """Connections that have had one answer."""
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(RawClient(self.port)) for _ in range(number)]
+            self.assertTrue(all(map(self.answered, clients)))
+            yield clients
+
+    def answered(self, client: RawClient) -> bool:
+        """Whether a connection carries another request."""
+        try:
+            return client.ask(get(self.origin.server_port)).body == b"hello"
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def held_by(self, pid: int, clients: Iterable[socket.socket]) -> set[socket.socket]:
+        """Those of our connections whose other end a process has."""
+        held = set(descriptors(pid))
+        ends = {}
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            local, remote = (int(field.rpartition(":")[2], 16) for field in fields[1:3])
+            ends[local, remote] = f"socket:[{fields[9]}]"
+        return {client for client in clients if ends[self.port, client.getsockname()[1]] in held}
+
     def speaks(self, tunnel: socket.socket) -> bool:
         """Whether a tunnel works."""
         try:
@@ -188,23 +216,27 @@ class DeathTests(WorkerCase):
     """Whoever dies or hangs."""
 
     def test_a_killed_worker_is_replaced_and_nobody_is_refused(self) -> None:
-        """Only what it held breaks; the replacement is there within a second; what it had counted is not forgotten."""
+        """Only what it held breaks, and all else goes on: tunnels, kept connections, new ones. The replacement is there within a second."""
         daemon = self.serving()
-        with self.tunnels(20) as tunnels, Load(self) as load:
+        victim, other = workers(daemon)
+        before = sockets(other)
+        with self.tunnels(20) as tunnels, self.kept(20) as kept, Load(self) as load:
             wait_for(lambda: len(load.statuses) > 50, "load")
-            victim, other = workers(daemon)
+            lasting = self.held_by(other, tunnels), self.held_by(other, [client.sock for client in kept])
             os.kill(victim, signal.SIGKILL)
             took = wait_for(lambda: len(workers(daemon)) == 2 and victim not in workers(daemon), "replaced")
             self.assertLess(took, 1.0)
             self.waits_for(daemon, "serves")
             before = len(load.statuses)
             wait_for(lambda: len(load.statuses) > before + 50, "load goes on")
-            alive = sum(map(self.speaks, tunnels))
+            alive = {tunnel for tunnel in tunnels if self.speaks(tunnel)}, {client.sock for client in kept if self.answered(client)}
         self.assertEqual(load.refused, [])
         self.assertLessEqual(len(load.broken), 4)
         self.assertEqual(set(load.statuses), {200})
-        self.assertTrue(4 <= alive <= 16, alive)
+        self.assertEqual(alive, lasting)
+        self.assertTrue(all(4 <= len(each) <= 16 for each in lasting), lasting)
         self.assertIn(other, workers(daemon))
+        wait_for(lambda: self.total(daemon, "alive tasks") == 0 and sockets(other) <= before, "nothing is left in the other")
         daemon.quit(signal.SIGINT)
 
     def test_counts_never_go_back(self) -> None:
@@ -333,6 +365,41 @@ class DeathTests(WorkerCase):
             daemon.quit()
         self.assertEqual([pid for pid in everybody if status(pid)], [])
         self.assertTrue(self.refused())
+
+
+class QuitTests(WorkerCase):
+    """A graceful end."""
+
+    def test_it_is_bounded_whatever_clients_do(self) -> None:
+        """Idle kept connections, half a head, half a body, tunnels, a request that is being answered: who can finish in time does, tunnels go on
+        until the time is up, and then all ends with status 0 and nobody left."""
+        text = self.config(**{"task_wait_timeout:__20, task_quit_timeout:__2": "task_wait_timeout: 3, task_quit_timeout: 1"})
+        daemon = self.serving(config=text)
+        everybody = [nursery(daemon), *workers(daemon)]
+        post = get(self.origin.server_port, "/", "Content-Length: 10", method="POST")
+        with self.tunnels(10) as tunnels, self.kept(10) as idle, contextlib.ExitStack() as stack:
+            heads, bodies, slow = ([stack.enter_context(RawClient(self.port)) for _ in range(10)] for _ in range(3))
+            for head, body, one in zip(heads, bodies, slow, strict=True):
+                head.send(b"GET http://half/")
+                body.send(post + b"half ")
+                one.send(get(self.origin.server_port, "/slow"))
+            wait_for(lambda: self.total(daemon, "alive tasks") == 30, "all are there")
+            daemon.send_signal(signal.SIGTERM)
+            start = time.monotonic()
+            self.waits_for(daemon, "waiting for tasks to end")
+            wait_for(self.refused, "no new clients")
+            Answering.gate.set()
+            for body, one in zip(bodies, slow, strict=True):
+                body.send(b"body.")
+                self.assertEqual((body.answer().status, one.answer().body), (200, b"hello"))
+            self.assertTrue(all(map(self.speaks, tunnels)))
+            self.assertEqual(daemon.wait(), 0)
+            # 0.1 + 0.1 + 3 + 1 seconds are configured.
+            self.assertTrue(3 < time.monotonic() - start < 8, time.monotonic() - start)
+            self.assertTrue(all(client.ended() for client in [*idle, *heads]))
+            self.assertFalse(any(map(self.speaks, tunnels)))
+        self.assertEqual([pid for pid in everybody if status(pid)], [])
+        daemon.check_log()
 
 
 class ReloadTests(WorkerCase):
