@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from twisted.python import usage
 
 import g3
-from g3.control.endpoint import DEFAULT_DIRECTORY, check_directory, check_place
+from g3.control.endpoint import DEFAULT_DIRECTORY, check_directory, check_group, check_place
 from g3.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class BaseOptions(usage.Options):
         if self.get("dep-graph") is not None and self["dep-graph"] not in GRAPHS:
             raise usage.UsageError(f"--dep-graph: {self['dep-graph']!r} is none of {', '.join(GRAPHS)}")
         try:
+            check_group(self["group-name"])
             if "control-dir" in self and not serves:
                 check_place(Path(self["control-dir"]))
             elif "control-dir" in self:

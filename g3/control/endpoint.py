@@ -34,6 +34,12 @@ def shared_name(group: str) -> str:
     return f"{group or '_'}.sock"
 
 
+def check_group(group: str) -> None:
+    """See that a group name can be part of a file name. Raises ConfigError."""
+    if "/" in group or not group.isprintable():
+        raise ConfigError(f"daemon group {group!r} cannot be part of a file name")
+
+
 def check_place(path: Path) -> None:
     """See that a path can be a control directory, whoever owns it. Raises ConfigError: it is relative."""
     if not path.is_absolute():

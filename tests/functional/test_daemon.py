@@ -213,7 +213,7 @@ class AnswerTests(FunctionalTestCase):
     def test_a_wrong_command_line_is_told(self) -> None:
         """No --config, an unknown graph, an unknown option."""
         path = str(self.write("g3proxy.yaml", CONFIG.format(delay=1, port=1)))
-        for words in ((), ("-c", path, "--dep-graph=pencil"), ("--no-such-option",), ("-c", path, "-C", "relative")):
+        for words in ((), ("-c", path, "--dep-graph=pencil"), ("--no-such-option",), ("-c", path, "-C", "relative"), ("-c", path, "-G", "../x")):
             for done in self.run_both(*words):
                 self.assertNotEqual(done.returncode, 0)
                 self.assertNotIn("Traceback", done.stderr + done.stdout)
