@@ -38,7 +38,7 @@ REPLIES = {
 class FTPServer:
     """C{replies}: by command (or C{greeting}), in place of the ordinary ones; empty for none, None to close. C{content}: what is downloaded
     and listed. C{end}: what is said when a transfer is over. C{cut}: how many bytes of C{content} come. C{reset}: the data connection ends so.
-    C{upload}: reads an upload.
+    C{upload}: reads an upload. C{stall}: is waited for before the data connection ends, and before an upload is read.
 
     @ivar commands: every line it was sent. @ivar stored: what was uploaded. @ivar broken: uploads that ended in a reset.
     @ivar ended: control connections that have ended.
@@ -56,11 +56,12 @@ class FTPServer:
         end: bytes = b"226 done\r\n",
         cut: int | None = None,
         reset: bool = False,
+        stall: threading.Event | None = None,
         upload: Callable[[socket.socket], bytes] | None = None,
         **replies: bytes | None,
     ) -> None:
         """Behave so from the next connection on."""
-        self.content, self.end, self.reset = content, end, reset
+        self.content, self.end, self.reset, self.stall = content, end, reset, stall
         self.cut = len(content) if cut is None else cut
         self.upload = upload or read_all
         self.replies: dict[str, bytes | None] = {**REPLIES, **replies}
@@ -126,6 +127,10 @@ class _Conversation:
             return self.say(word, *((port,) if word == "EPSV" else divmod(port, 256)))
         return self.say(word) and word != "QUIT"
 
+    def wait(self) -> None:
+        if self.server.stall is not None:
+            self.server.stall.wait(30)
+
     def transfer(self, word: str) -> bool:
         server = self.server
         if word in server.replies:
@@ -136,6 +141,7 @@ class _Conversation:
             self.connection.sendall(b"150 go\r\n")
             data.settimeout(20)
             if word == "STOR":
+                self.wait()
                 try:
                     server.stored = server.upload(data)
                 except ConnectionResetError:
@@ -143,6 +149,7 @@ class _Conversation:
             else:
                 with contextlib.suppress(OSError):
                     data.sendall(server.content[self.offset : server.cut])
+                self.wait()
             if server.reset:
                 data.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.connection.sendall(server.end)

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import http.client
-import os
 import socket
 import subprocess
+import threading
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tests.functional.ftp_server import FTPServer
 from tests.functional.harness import Daemon
+from tests.functional.leftover import WITNESS, holdings, wait_until_as_before
 from tests.functional.needs import need
 from tests.functional.peers import VSFTPD_ANONYMOUS, start_vsftpd
 from tests.functional.processes import free_port
@@ -83,25 +86,34 @@ class HostileServerTests(ProxyCase):
 
     running: ClassVar[list[Daemon]] = []
     port = 0
+    before: ClassVar[dict[str, int]] = {}
     keys = """
+    task_idle_max_count: 1
     ftp_client:
       greeting_timeout: 1s
       connect_timeout: 2s
       control: {command_timeout: 1s}
-      transfer: {list_max_entries: 8, end_wait_timeout: 1s}
+      transfer: {list_max_entries: 8, end_wait_timeout: 1s, list_all_timeout: 10s}
 """
 
     def setUp(self) -> None:
         super().setUp()
-        self.server = FTPServer()
-        self.addCleanup(self.server.close)
         if not self.running:
             HostileServerTests.port = free_port()
             config = self.write("g3proxy.yaml", self.config(self.port, self.keys))
-            self.running.append(Daemon(config, self.directory, ports=[self.port]))
+            self.running.append(Daemon(config, self.directory, ports=[self.port], packages=[WITNESS]))
             atexit.register(self.running[0].kill)
+            HostileServerTests.before = holdings(self.running[0])
         self.daemon = self.running[0]
-        self.addCleanup(self.daemon.check_log)
+        self.addCleanup(self.as_before)
+        self.server = FTPServer()
+        self.addCleanup(self.server.close)
+
+    def as_before(self) -> None:
+        """The daemon complains of nothing, and holds nothing of what was asked of it."""
+        if self.running:
+            wait_until_as_before(self.daemon, self.before)
+        self.daemon.check_log()
 
     def test_z_the_daemon_ends_well(self) -> None:
         """With status 0, and no complaint in its log."""
@@ -301,7 +313,6 @@ class HostileServerTests(ProxyCase):
 
     def test_clients_that_leave_and_those_that_stay(self) -> None:
         """Nothing is left open when a client leaves at any moment; requests behind one another are answered in order on one connection."""
-        before = self.open_files()
         for script in ({"USER": b""}, {"content": b"x" * 8 * MB}, {"LIST": b""}):
             for path in ("/f", "/d/"):
                 self.server.script(**script)  # type: ignore[arg-type]
@@ -317,11 +328,63 @@ class HostileServerTests(ProxyCase):
         answers = [client.answer(word) for word, _ in words]
         self.assertEqual([(answer.status, answer.body) for answer in answers], [(200, b"content"), (200, b""), (200, b"content"), (200, b"")])
         self.assertEqual((answers[0].headers["Content-Length"], answers[3].headers["Content-Length"]), ("7", "7"))
-        client.close()
-        self.daemon.wait_until(lambda: self.open_files() <= before, "nothing is left open")
 
-    def open_files(self) -> int:
-        return len(os.listdir(f"/proc/{self.daemon.pid}/fd"))  # noqa: PTH208
+    def test_a_transfer_that_stands_still_ends(self) -> None:
+        """504 for an upload that the server does not take, 408 for one that the client does not send, a reset for a download."""
+        stall = threading.Event()
+        self.addCleanup(stall.set)
+        host = f"ftp://127.0.0.1:{self.server.port}"
+        clients = []
+        for request, sent, cut in (
+            (f"PUT {host}/f HTTP/1.1\r\nHost: x\r\nContent-Length: {64 * MB}", 64 * MB, 0),
+            (f"PUT {host}/f HTTP/1.1\r\nHost: x\r\nContent-Length: 10", 5, 0),
+            (f"GET {host}/f HTTP/1.1\r\nHost: x", 0, 500),
+            (f"GET {host}/d/ HTTP/1.1\r\nHost: x", 0, 500),
+        ):
+            self.server.script(stall=stall, cut=cut, content=b"0123456789" * 100)
+            client = self.client(self.port)
+            client.send(request.encode() + b"\r\n\r\n")
+            client.sock.settimeout(0.5)
+            with contextlib.suppress(TimeoutError):
+                client.send(b"u" * sent)
+            client.sock.settimeout(20)
+            clients.append(client)
+        self.assertEqual([client.answer().status for client in clients[:2]], [504, 408])
+        for client in clients[2:]:
+            self.assertRaises((http.client.IncompleteRead, ConnectionResetError), client.answer)
+
+    def test_memory_is_bounded_when_one_side_does_not_read(self) -> None:
+        """A download of unknown size and an upload in chunks, 32 MB each; all of it arrives in the end."""
+        content = bytes(range(256)) * (32 * MB // 256)
+        self.server.script(content=content, SIZE=b"502 what?\r\n")
+        before = self.daemon.memory()
+        client = self.client(self.port)
+        client.send(f"GET ftp://127.0.0.1:{self.server.port}/f;type=i HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        self.assertTrue(client.sock.recv(1, socket.MSG_PEEK))
+        time.sleep(0.5)
+        self.assertLess(self.daemon.memory() - before, 8 * MB)
+        self.assertEqual(client.answer().body, content)
+        stall = threading.Event()
+        self.server.script(stall=stall)
+        sending = threading.Thread(target=client.send, args=[self.chunked(content)])
+        sending.start()
+        time.sleep(0.5)
+        self.assertLess(self.daemon.memory() - before, 8 * MB)
+        stall.set()
+        self.assertEqual(client.answer().status, 200)
+        sending.join()
+        self.assertEqual(self.server.stored, content)
+
+    def chunked(self, content: bytes) -> bytes:
+        head = f"PUT ftp://127.0.0.1:{self.server.port}/f HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        return head + b"%x\r\n" % len(content) + content + b"\r\n0\r\n\r\n"
+
+    def test_a_client_without_a_proxy_setting(self) -> None:
+        """Asks by a well-known URI."""
+        self.server.script()
+        client = self.client(self.port)
+        path = f"/.well-known/easy-proxy/ftp/127.0.0.1/{self.server.port}/f"
+        self.assertEqual(client.ask(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()).body, b"content")
 
 
 CHAIN = """
@@ -337,6 +400,7 @@ escaper:
   - {{name: downloads, type: proxy_http, proxy_addr: "127.0.0.1:{last}", http_forward_capability: {{forward_ftp_get: true}}}}
   - {{name: everything, type: proxy_http, proxy_addr: "127.0.0.1:{last}", http_forward_capability: {{forward_ftp: true}}}}
   - {{name: nowhere, type: dummy_deny}}
+  - {{name: witness, type: witness}}
   - {{name: route, type: route_select, next_nodes: [everything]}}
   - {{name: direct, type: route_select, next_nodes: [e]}}
 server:

@@ -46,6 +46,9 @@ class Mover:
             self.stop()
             self.done.errback(error)
 
+    def confirmed(self) -> None:
+        """The server says that the transfer is over, and went well."""
+
     def finish(self) -> None:
         """All is through."""
         if not self.over:
@@ -128,7 +131,8 @@ class Copy(Mover):
 
 @implementer(IHalfCloseableProtocol)
 class Upload(Mover):
-    """A request body to a data connection, which is closed behind it: by length from socket to socket, or out of its chunks.
+    """A request body to a data connection, whose direction ends behind it: by length from socket to socket, or out of its chunks. It is through
+    when the server has ended the other direction, or has confirmed it.
 
     The client's bytes are for L{feed}, unless a pipe takes them itself.
     """
@@ -193,10 +197,16 @@ class Upload(Mover):
             self._lost()
 
     def _close(self) -> None:
-        """All was given to the data connection: its end is the end of the file."""
+        """All was given to the data connection: its end is the end of the file. No close, after which nobody would hear of what is lost."""
         self._sent = True
         self._all_sent()
-        self.data.loseConnection()
+        self.data.loseWriteConnection()
+
+    def confirmed(self) -> None:
+        if self._sent:
+            self.finish()
+        else:
+            self.fail(UpstreamAppError("the server ended the transfer early"))
 
     def stop(self) -> None:
         super().stop()
@@ -214,10 +224,12 @@ class Upload(Mover):
         """A server has nothing to say here."""
 
     def readConnectionLost(self) -> None:
-        """It still reads, or says on the control connection why not."""
+        """It has read all; or, before that, says on the control connection why not."""
+        if self._sent:
+            self.finish()
 
     def writeConnectionLost(self) -> None:
-        """We never half close."""
+        """It was given the end."""
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         if self._sent and not self.data.write_failed and not self.data.error:

@@ -394,11 +394,15 @@ class FTPOverHTTP(Exchange):
     def _begin(self, status: int, lines: list[bytes]) -> None:
         """Send the head of an answer whose body follows."""
         self.task.stage = Stage.REPLYING
-        if not self.client.server.online:
-            self.request.keep_alive = False
-        self.client.stream.write(head(status, self.request.version, [*lines, *self._extra()], close=not self.request.keep_alive))
+        self.client.stream.write(head(status, self.request.version, [*lines, *self._extra()], close=self._closes()))
         self.rsp_status = status
         self.begun = True
+
+    def _closes(self) -> bool:
+        """Whether this answer is the connection's last, from now on."""
+        if self.wants_body or not self.client.server.online:
+            self.request.keep_alive = False
+        return not self.request.keep_alive
 
     def _answer_head(self, lines: list[bytes]) -> None:
         """Answer a HEAD that finds something."""
@@ -409,7 +413,7 @@ class FTPOverHTTP(Exchange):
         """Send a whole answer, and be finished."""
         self._give_up_body()
         request = self.request
-        close = self.wants_body or not request.keep_alive
+        close = self._closes()
         extra = [*lines, *self._extra()]
         if status == 200:
             self.client.stream.write(head(status, request.version, [*extra, b"Content-Length: 0"], close=close))
@@ -446,7 +450,7 @@ class FTPOverHTTP(Exchange):
         if self._stream is not None:
             self._stream.loseConnection()
         self.release()
-        self.end(Finished(), self.wants_body or not self.request.keep_alive)
+        self.end(Finished(), self._closes())
 
     def fail(self, error: TaskError) -> None:
         if not self.ended:
@@ -487,9 +491,9 @@ class FTPOverHTTP(Exchange):
 
     def _idle_error(self) -> TaskError:
         if isinstance(self._mover, Upload):
-            stuck = self._stream.queued or not self.wants_body
+            stuck = self._stream.unsent() or not self.wants_body
             return UpstreamAppTimeout("idle while sending data") if stuck else ClientAppTimeout("idle while reading data")
-        return ClientAppTimeout("idle while writing data") if self.client.stream.queued else UpstreamAppTimeout("idle while reading data")
+        return ClientAppTimeout("idle while writing data") if self.client.stream.unsent() else UpstreamAppTimeout("idle while reading data")
 
     def record(self, event: TaskEvent, error: TaskError | None = None) -> None:
         server = self.client.server

@@ -311,7 +311,7 @@ class Session:
         @raise TaskError: it was not; the mover has stopped.
         """
         reply = Deferred.fromCoroutine(self._end())
-        reply.addErrback(self._broken, mover)
+        reply.addCallbacks(lambda _: mover.confirmed(), self._broken, errbackArgs=(mover,))
         try:
             await mover.done
             if confirmed:
