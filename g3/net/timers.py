@@ -67,6 +67,11 @@ class TimerWheel:
         """Timers pending."""
         return sum(len(slot) for slot in self._slots.values())
 
+    @property
+    def armed(self) -> bool:
+        """Whether it has a call on the clock, for timers pending or for some that were cancelled."""
+        return self._call is not None and bool(self._call.active())
+
     def add(self, seconds: float, callback: Callable[[], object]) -> Timer:
         """Call C{callback()} no earlier than C{seconds} from now and at most one granularity later."""
         number = math.ceil((self._clock.seconds() - self._origin + max(seconds, 0.0)) / self.granularity)
