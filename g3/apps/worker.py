@@ -27,6 +27,7 @@ from g3.tree.node import Lasting
 from g3.tree.offline import Shutdown
 from g3.workers import link as words
 from g3.workers.balance import Share, SharedListener
+from g3.workers.nursery import call_itself
 
 if TYPE_CHECKING:
     import socket
@@ -161,6 +162,7 @@ class Worker(words.Link):
     def _make_daemon(self, brief: dict[str, Any]) -> BaseDaemon:
         pin(self.slot, brief["affinity"])
         cls = namedAny(brief["daemon"])  # type: ignore[no-untyped-call]
+        call_itself(f"{cls.program}:{self.slot}")
         settings = Settings(Path("/"), **brief["settings"])
         self._lowest = LogLevel.debug if settings.verbosity else LogLevel.info
         memory, slot = self._memory, self.slot

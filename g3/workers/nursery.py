@@ -13,6 +13,7 @@ C{{"slot": n, "pid": p}} with a pidfd, later C{{"pid": p, "status": s}} (wait st
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 MAX_MESSAGE = 4096
 #: Seconds without a beat after which a worker without a supervisor is killed.
 HANG = 5.0
+_PR_SET_NAME = 15
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -138,6 +140,11 @@ class Nursery:
                     os.kill(pid, signal.SIGKILL)
 
 
+def call_itself(name: str) -> None:
+    """Have this process shown under a name, of which 15 bytes count (prctl(2), PR_SET_NAME)."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
 def become(uid: int, gid: int) -> None:
     """Be that user for good, with its groups alone; when we are it already nothing happens."""
     if os.geteuid() == 0 and uid != 0:
@@ -160,6 +167,7 @@ def main(argv: list[str]) -> None:
         if "twisted.internet.reactor" in sys.modules and argv[6:]:
             # It cannot be shared by those we fork: start again without.
             os.execv(sys.executable, [sys.executable, "-m", "g3.workers.nursery", *argv[:6]])
+    call_itself("g3-nursery")
     entrance = importlib.import_module(module)
     getattr(entrance, "warm", lambda: None)()
     os.set_inheritable(control, False)

@@ -73,6 +73,15 @@ def wait_for(condition: Any, what: str, seconds: float = 20.0) -> float:
     return time.monotonic() - start
 
 
+def low_port() -> int:
+    """A free port below 1024."""
+    for port in range(1023, 600, -1):
+        with contextlib.closing(socket.socket()) as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port below 1024 is free")
+
+
 class Load:
     """Clients that connect anew for each request, all the time."""
 
@@ -201,11 +210,12 @@ class CountTests(WorkerCase):
         self.assertEqual([os.sched_getaffinity(pid) for pid in workers(daemon)], [os.sched_getaffinity(0)] * len(os.sched_getaffinity(0)))
 
     def test_the_worker_section_says_how_many_and_where(self) -> None:
-        """thread_number divided by thread_number_per_runtime; each on its CPUs."""
+        """thread_number divided by thread_number_per_runtime; each on its CPUs, and shown by its slot."""
         cpu = max(os.sched_getaffinity(0))
         text = self.config() + f"worker: {{thread_number: 6, thread_number_per_runtime: 2, sched_affinity: {{1: {cpu}}}}}\n"
         daemon = self.daemon(text)
         daemon.ctl("version")
+        self.assertEqual([status(pid)["Name"] for pid in (nursery(daemon), *workers(daemon))], ["g3-nursery", *(f"g3proxy:{n}" for n in range(3))])
         found = [os.sched_getaffinity(pid) for pid in workers(daemon)]
         self.assertEqual(len(found), 3)
         self.assertEqual(found[1], {cpu})
@@ -636,14 +646,6 @@ class LimitTests(WorkerCase):
 class UserTests(WorkerCase):
     """Started by root to run as somebody else."""
 
-    def low_port(self) -> int:
-        """A free port below 1024."""
-        for port in range(1023, 600, -1):
-            with contextlib.closing(socket.socket()) as probe, contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
-        raise AssertionError("no port below 1024 is free")
-
     def test_ports_below_1024_are_bound_before_and_after_the_change(self) -> None:
         """All processes are of that user and of its groups alone; a reload adds such a port; workers have no capability, the supervisor one."""
         if os.geteuid():
@@ -652,12 +654,12 @@ class UserTests(WorkerCase):
         self.directory = Path(tempfile.mkdtemp(prefix="g3t"))
         self.addCleanup(shutil.rmtree, self.directory)
         self.directory.chmod(0o755)
-        self.port = self.low_port()
+        self.port = low_port()
         words = COMMANDS["twistd"]
         self.patch(harness, "COMMANDS", {"nobody": [*words[:-1], "--uid", "nobody", "--gid", "nogroup", words[-1]]})
         daemon = self.serving(command="nobody")
         self.assertEqual(self.get(), (200, b"hello"))
-        self.port = self.low_port()
+        self.port = low_port()
         self.rewrite(self.config())
         self.assertEqual(daemon.ctl("reload").returncode, 0)
         self.assertEqual(self.get(), (200, b"hello"))
