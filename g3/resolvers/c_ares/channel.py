@@ -77,6 +77,11 @@ class AresChannel:
         for address in addresses:
             self._channel.set_local_ip(address)  # type: ignore[no-untyped-call]
 
+    @property
+    def servers(self) -> int:
+        """How many name servers it may ask one after the other."""
+        return len(self._channel.servers)
+
     def query(self, name: str, query_type: int, answer: Answer) -> None:
         """Ask the name servers."""
         self._ask(answer, lambda done: self._channel.query(name, query_type, callback=done))

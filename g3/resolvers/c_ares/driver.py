@@ -128,7 +128,7 @@ class _Watched:
     """Whether a file changed since the last time it was asked; looks at most every few seconds."""
 
     def __init__(self, reactor: Any, path: str) -> None:
-        self._reactor = reactor
+        self.reactor = reactor
         self._path = Path(path)
         self._next = 0.0
         self._seen = self._stamp()
@@ -141,7 +141,7 @@ class _Watched:
         return status.st_mtime_ns, status.st_ino
 
     def changed(self) -> bool:
-        now = self._reactor.seconds()
+        now = self.reactor.seconds()
         if now < self._next:
             return False
         self._next = now + RECHECK_INTERVAL
@@ -156,7 +156,7 @@ class CAresDriver:
     """
 
     def __init__(self, reactor: Any, config: CAresConfig, *, resolv_conf: str = RESOLV_CONF, hosts: bool = True) -> None:
-        self._reactor = reactor
+        self.reactor = reactor
         self._config = config
         self._resolv_conf = resolv_conf
         self._closed = False
@@ -166,12 +166,14 @@ class CAresDriver:
         rungs = {rung: self._renewed(rung, limit) for rung in dict.fromkeys(plan)}
         self._rungs = rungs
         self.plan = [rungs[rung] for rung in plan]
+        #: Seconds that one server may be waited for, 0: what c-ares thinks.
+        self.longest = max(config.max_timeout, 0) / 1000
         self._hosts = self._renewed_hosts() if hosts else None
 
     def _renewed(self, rung: tuple[int, int], limit: int) -> RenewedChannel:
-        watched = None if self._config.server else _Watched(self._reactor, self._resolv_conf)
+        watched = None if self._config.server else _Watched(self.reactor, self._resolv_conf)
         stale = _never if watched is None else watched.changed
-        return RenewedChannel(lambda: self._make(*rung), limit, max(self._config.shortest_ttl, MIN_AGE), self._reactor.seconds, stale)
+        return RenewedChannel(lambda: self._make(*rung), limit, max(self._config.shortest_ttl, MIN_AGE), self.reactor.seconds, stale)
 
     def _make(self, timeout: int, tries: int) -> AresChannel:
         config = self._config
@@ -189,13 +191,13 @@ class CAresDriver:
             options["socket_send_buffer_size"] = min(config.socket_send_buffer_size, 0x7FFF_FFFF)
         if config.socket_recv_buffer_size is not None:
             options["socket_receive_buffer_size"] = min(config.socket_recv_buffer_size, 0x7FFF_FFFF)
-        channel = AresChannel(self._reactor, options)
+        channel = AresChannel(self.reactor, options)
         channel.bind(*[str(address) for address in (config.bind_ipv4, config.bind_ipv6) if address is not None])
         return channel
 
     def _renewed_hosts(self) -> RenewedChannel:
         options = {"flags": pycares.ARES_FLAG_NOSEARCH, "lookups": "f", "servers": ["127.0.0.1"]}
-        return RenewedChannel(lambda: AresChannel(self._reactor, options), MAX_QUERIES, math.inf, self._reactor.seconds, _never)
+        return RenewedChannel(lambda: AresChannel(self.reactor, options), MAX_QUERIES, math.inf, self.reactor.seconds, _never)
 
     def ask(self, name: str, family: int) -> Record | Deferred[Record]:
         """One question; at once when the hosts file knows."""
@@ -227,13 +229,13 @@ class CAresDriver:
 
     def _resolved(self, ttl: int, addresses: tuple[str, ...]) -> Record:
         config = self._config
-        return Record.resolved(self._reactor.seconds(), ttl, config.positive_min_ttl, config.max_ttl, addresses)
+        return Record.resolved(self.reactor.seconds(), ttl, config.positive_min_ttl, config.max_ttl, addresses)
 
     def _failed(self, number: int) -> Record:
         ttl = self._config.negative_min_ttl
         if number == ares.ARES_ENODATA:
-            return Record.empty(self._reactor.seconds(), ttl)
-        return Record.failed(self._reactor.seconds(), ttl, resolve_error(number))
+            return Record.empty(self.reactor.seconds(), ttl)
+        return Record.failed(self.reactor.seconds(), ttl, resolve_error(number))
 
     def record(self, result: Any, error: int | None, family: int) -> Record:
         """An answer of pycares as a record: the addresses of the wanted type, and the shortest TTL on the way to them."""
@@ -271,39 +273,57 @@ def _text(address: str | bytes) -> str:
 
 
 class _Question:
-    """One name on its way through the plan."""
+    """One name on its way through the plan.
+
+    c-ares waits for a server as long as its recent answers suggest, up to five seconds. Where C{max_timeout} is less, we go on in its place;
+    what comes later counts all the same.
+    """
 
     def __init__(self, driver: CAresDriver, name: str, family: int) -> None:
         self._driver = driver
         self._name = name
         self._family = family
         self._turn = 0
+        self._timer: Any = None
         self.answer: Deferred[Record] = Deferred(self._cancelled)
 
     def next(self) -> None:
         """Ask the next channel of the plan."""
-        channel = self._driver.plan[self._turn]
+        driver, turn = self._driver, self._turn
         self._turn += 1
         try:
-            channel.current().query(self._name, _QUERY_TYPES[self._family], self._answered)
+            channel = driver.plan[turn].current()
+            channel.query(self._name, _QUERY_TYPES[self._family], lambda result, error: self._answered(turn, result, error))
         except pycares.AresError as error:
             _log.warn("c-ares cannot be set up: {error}", error=error)
             self.finish(None, ares.ARES_ENOTINITIALIZED)
+        else:
+            if driver.longest and not self.answer.called and self._turn == turn + 1:
+                seconds = driver.longest * max(channel.servers, 1)
+                self._timer = driver.reactor.callLater(seconds, self._answered, turn, None, ares.ARES_ETIMEOUT)
 
-    def _answered(self, result: Any, error: int | None) -> None:
-        if self.answer.called:
+    def _answered(self, turn: int, result: Any, error: int | None) -> None:
+        if self.answer.called or (error is not None and turn + 1 != self._turn):  # an earlier turn's error is no news
             return
+        self._stop_timer()
         if error == ares.ARES_ETIMEOUT and self._turn < len(self._driver.plan):
             self.next()
         else:
             self.finish(result, error)
 
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
     def finish(self, result: Any, error: int | None) -> None:
         """Answer, if that was not done."""
+        self._stop_timer()
         self._driver.done(self)
         if not self.answer.called:
             self.answer.callback(self._driver.record(result, error, self._family))
 
     def _cancelled(self, answer: Deferred[Record]) -> None:
         """Nobody waits; the library goes on until its timeout and its answer is dropped."""
+        self._stop_timer()
         self._driver.done(self)

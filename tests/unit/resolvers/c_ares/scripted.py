@@ -50,7 +50,10 @@ class _UDP(DatagramProtocol):
         self.server.ports.append(addr[1])
         self.server.peers.append(addr[0])
         for answer in self.server.answers(datagram, "udp"):
-            self.transport.write(answer, addr)
+            if self.server.delay:
+                self.server.reactor.callLater(self.server.delay, self.transport.write, answer, addr)
+            else:
+                self.transport.write(answer, addr)
 
 
 class _TCP(Protocol):
@@ -72,6 +75,9 @@ class NameServer:
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script
+        #: Seconds until an answer over UDP goes out.
+        self.delay = 0.0
+        self.reactor: Any = None
         self.queries: list[tuple[str, str, str]] = []
         self.ports: list[int] = []
         self.peers: list[str] = []
@@ -88,6 +94,7 @@ class NameServer:
 
     def start(self, reactor: Any) -> str:
         """Listen; the address for the configuration."""
+        self.reactor = reactor
         factory = Factory.forProtocol(lambda: _TCP(self))  # type: ignore[arg-type]
         while True:
             tcp = reactor.listenTCP(0, factory, interface="127.0.0.1")

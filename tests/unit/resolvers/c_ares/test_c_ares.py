@@ -216,6 +216,23 @@ class SilenceTest(Case):
         self.assertLess(reactor.seconds() - began, 1.7)
         self.assertEqual(len(self.server.queries), 3)
 
+    async def test_max_timeout_bounds_what_the_library_makes_of_slow_answers(self) -> None:
+        """c-ares waits five times as long as answers took of late, whatever it was told."""
+        later = self.server.answers
+
+        def slow(data: bytes, how: str) -> list[bytes]:
+            return [] if b"silent" in data else later(data, how)
+
+        self.server.answers = slow  # type: ignore[method-assign]
+        self.server.delay = 0.2
+        self.server.script = lambda query: [reply(query, f"{query.queries[0].name.name.decode()} 60 A 192.0.2.1")]
+        resolver = self.resolver(each_timeout=500, each_tries=2, max_timeout=500)
+        for number in range(5):
+            self.assertEqual(await resolver.query(f"n{number}.test", 4), ("192.0.2.1",))
+        began = reactor.seconds()
+        self.assertEqual(await self.failure(resolver, "silent.test"), "DriverError: Timeout")
+        self.assertLess(reactor.seconds() - began, 1.7, "two tries of half a second, not of a whole one")
+
     async def test_the_protective_timeout_ends_what_the_library_would_not(self) -> None:
         """Sooner than its own tries."""
         resolver = self.resolver(each_timeout=10000, protective_query_timeout=0.2)
