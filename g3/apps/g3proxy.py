@@ -16,7 +16,7 @@ from twisted.logger import globalLogBeginner
 from twisted.python import usage
 from twisted.scripts._twistd_unix import ServerOptions, UnixApplicationRunner, UnixAppLogger
 
-import g3
+from g3.apps import version
 from g3.apps.completion import SHELLS, script
 from g3.apps.launch import close_other_end
 from g3.apps.proxy import GRAPHS, fail
@@ -42,7 +42,7 @@ def parser(program: str = "g3proxy", about: str = "An enterprise forward and rev
     top.add_argument("-t", "--test-config", action="store_true", help="check the configuration and exit")
     top.add_argument("--panic-quit", action="store_true", help="accepted; an error of one task never ends the process here")
     top.add_argument("--completion", choices=SHELLS, metavar="SHELL", help=f"print a completion script and exit ({', '.join(SHELLS)})")
-    top.add_argument("-V", "--version", action="version", version=f"{program} {g3.__version__}")
+    top.add_argument("-V", "--version", action="store_true", help="print the version and exit; with -v the TLS libraries too, with -vv all else")
     if nodes:
         top.add_argument("-g", "--dep-graph", nargs="?", const=GRAPHS[0], choices=GRAPHS, help="print the dependency graph and exit")
         top.add_argument("-C", "--control-dir", metavar="DIR", type=Path, help=f"directory of the control sockets ({DEFAULT_DIRECTORY})")
@@ -128,6 +128,9 @@ def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     options = top.parse_args(argv)
     if options.completion:
         sys.stdout.write(script(top, options.completion))
+        return 0
+    if options.version:
+        sys.stdout.write(version.text(program, options.verbose))
         return 0
     if options.daemon and options.pid_file is None:
         top.error("--daemon needs --pid-file")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from twisted.python import usage
 
-import g3
+from g3.apps import version
 from g3.control.endpoint import DEFAULT_DIRECTORY, check_directory, check_group, check_place
 from g3.errors import ConfigError
 
@@ -72,7 +72,7 @@ class BaseOptions(usage.Options):
 
     def opt_version(self) -> None:
         """Print the version and exit."""
-        finish(f"{self.program} {g3.__version__}\n")
+        finish(version.text(self.program, self["verbose"]))
 
     opt_V = opt_version
 

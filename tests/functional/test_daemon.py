@@ -156,6 +156,9 @@ class AnswerTests(FunctionalTestCase):
         """Not Twisted's."""
         for done in self.run_both("--version"):
             self.assertEqual((done.returncode, done.stdout), (0, f"g3proxy {g3.__version__}\n"))
+        for done in self.run_both("-vv", "--version"):
+            words = [line.partition(":")[0] for line in done.stdout.splitlines()]
+            self.assertEqual(words, [f"g3proxy {g3.__version__}", "", "TLS library", "TLS library of the host", "Python", "Twisted", "Host"])
 
     def test_a_good_configuration_is_told_dumped_and_drawn(self) -> None:
         """-t, --dump-config and -g exit with 0."""
