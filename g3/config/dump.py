@@ -22,7 +22,7 @@ MASK = "********"
 _SECRET_WORDS = frozenset({"password", "passwd", "passphrase", "secret", "token", "api_key", "auth_token"})
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./@%+-]*(?: [A-Za-z0-9_./@%+-]+)*\Z")
 _USER_INFO = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]*@")
-_PEM_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+_PEM_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
 
 
 def dump(main: MainConfig) -> str:

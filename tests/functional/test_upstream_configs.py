@@ -14,8 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jsonschema import Draft202012Validator
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from g3.apps import answers
+from g3.config.document import read_file
+from g3.config.main import load
+from g3.config.problems import Problems
 from g3.config.upstream_types import canonical_type
 from tests.functional.harness import run_g3proxy
 from tests.functional.upstream import Named, copied, main_files, types_named
@@ -62,6 +67,29 @@ class UpstreamConfigTests(SynchronousTestCase):
     def test_all_main_files_are_found(self) -> None:
         """Every folder of upstream's examples and coverage cases is tried."""
         self.assertTrue(len(main_files(upstream_dir())) >= MAIN_FILES)
+
+    def test_what_loads_fits_the_schema_and_its_dump_is_the_same_again(self) -> None:
+        """C{--json-schema} accepts the file and its dump, and the dump has the same effect."""
+        layout, components, validator = answers.layout(), answers.components(), Draft202012Validator(answers.schema())
+        loaded = 0
+        for path, result in tried().results.values():
+            if result.returncode != 0:
+                continue
+            loaded += 1
+            first = load(path, components, Problems(), layout)
+            assert first is not None
+            dumped = path.parent / "dumped.of"
+            dumped.write_text(answers.effective(first))
+            problems = Problems()
+            again = load(dumped, components, problems, layout)
+            assert again is not None, (path, list(problems))
+            self.assertEqual(again.sections, first.sections, path)
+            for kind in layout.kinds:
+                self.assertEqual(again.configs(kind), first.configs(kind), path)
+            for each in (path, dumped):
+                for document in read_file(each, Problems()):
+                    self.assertEqual([error.message for error in validator.iter_errors(document.to_python())], [], each)
+        self.assertGreater(loaded, 20)
 
     def check(self, name: str) -> None:
         """The exit status fits what the file names, and each type that is missing is named once."""

@@ -114,8 +114,8 @@ class PrivateKey(_PEMValue):
 
     type_name = "private key"
     doc = "The path of a PEM file with a private key, relative to the configuration file; or the PEM text itself. It must not be encrypted."
+    # Its path is no secret; a dump masks every private key that it finds in text.
     limit = MAX_KEY
-    secret = True
 
     def __init__(self, *, any_algorithm: bool = False) -> None:
         self.any_algorithm = any_algorithm
