@@ -74,6 +74,8 @@ class Origin(http.server.ThreadingHTTPServer):
     """Clients of it may go away as they like."""
 
     daemon_threads = True
+    #: More than a test opens at once: past it the kernel drops handshakes.
+    request_queue_size = 1024
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing."""
