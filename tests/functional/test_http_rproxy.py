@@ -180,6 +180,23 @@ class PlainTests(ObservedCase):
         self.assertNotIn(b"Forwarded", self.one.everything)
         self.assertEqual([record["reuse_connection"] for record in self.tasks(7)].count("true"), 4)
 
+    def test_a_client_that_a_port_names_and_a_reload(self) -> None:
+        """The upstream hears of the client in the PROXY protocol header. A reload is for new connections; an old one ends with an answer."""
+        port = free_port()
+        front = f"  - {{name: front, type: plain_tcp_port, listen: '127.0.0.1:{port}', server: web, proxy_protocol: 1}}\n"
+        ports = {"port": self.port, "one": self.one.port, "two": self.two.port, "closed": free_port()}
+        text = PLAIN.format(more="append_forwarded_for: standard", **ports) + front
+        daemon = self.serve(text, self.port, port)
+        request = b"GET / HTTP/1.1\r\nHost: one.test\r\n\r\n"
+        with RawClient(port) as client:
+            self.assertEqual(client.ask(b"PROXY TCP4 203.0.113.7 198.51.100.9 4711 80\r\n" + request).status, 200)
+            self.assertEqual(self.sent(self.one)[-1], b'Forwarded: for="203.0.113.7:4711";by="198.51.100.9:80"')
+            self.rewrite(text.replace("one.test", "three.test"))
+            self.assertEqual(daemon.ctl("reload").returncode, 0)
+            self.assertEqual(client.ask(request).headers["Connection"], "Close")
+        self.assertEqual(self.ask(b"Host: one.test").status, 400)
+        self.assertEqual(self.ask(b"Host: three.test").status, 200)
+
     def test_a_body_waits_for_the_origin_s_100(self) -> None:
         """The origin answers Expect, and its 103 is passed on."""
 

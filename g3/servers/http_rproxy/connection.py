@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 class SiteConnection(ClientConnection):
     """Its requests are for one of the server's sites. What became of them in a reload is seen by the next connection."""
 
-    __slots__ = ("_side", "_sites")
+    __slots__ = ("_hop_lines", "_side", "_sites")
     auth_status: ClassVar[int] = 401
     challenge: ClassVar[bytes] = b"WWW-Authenticate"
 
     def __init__(self, server: Any, stream: Any, info: ClientInfo, sites: Sites) -> None:
         super().__init__(server, stream, info)
         self._sites = sites
+        self._hop_lines = sites.hop_lines(info)
         self._side = getattr(stream, "side", None)
 
     def credentials_of(self, request: Request) -> bytes | None:
@@ -36,4 +37,6 @@ class SiteConnection(ClientConnection):
 
     def exchange_of(self, request: Request, now: float) -> Forward:
         host, uri = self._sites.read(request)
-        return Forward(self, request, self._sites.target(request, host, uri, self.info, self._side), now)
+        target = self._sites.target(host, uri, self._side)
+        request.forward_lines += self._hop_lines
+        return Forward(self, request, target, now)

@@ -118,7 +118,13 @@ class Sites:
         if uri.port != port:
             request.set_host(_bracketed(host) if uri.port == PORT else authority(host, uri.port))
 
-    def target(self, request: Request, host: str, uri: URITarget, info: ClientInfo, side: Any) -> SiteTarget:
+    def hop_lines(self, info: ClientInfo) -> tuple[bytes, ...]:
+        """The lines (no CRLF) that tell an upstream of a client."""
+        if self._append is ForwardedHeader.CLASSIC:
+            return (x_forwarded_for(info.client),)
+        return (forwarded(info.client, info.server),) if self._append is ForwardedHeader.STANDARD else ()
+
+    def target(self, host: str, uri: URITarget, side: Any) -> SiteTarget:
         """Where the request goes. C{side} is the TLS by which its client came in, None without.
 
         @raise HTTPError: 400 when there is no such host, 421 when it wants a certificate of its clients and this one was not asked for it: what
@@ -129,10 +135,6 @@ class Sites:
             raise HTTPError("there is no such host")
         if site.demands_certificate and side is not site.tls:
             raise HTTPError("the client has to make a connection by the rules of this host", 421)
-        if self._append is ForwardedHeader.CLASSIC:
-            request.forward_lines.append(x_forwarded_for(info.client))
-        elif self._append is ForwardedHeader.STANDARD:
-            request.forward_lines.append(forwarded(info.client, info.server))
         upstream = site.upstream
         return SiteTarget(URITarget(ABSOLUTE, "http", upstream.host, upstream.port, uri.path_query), site.tls_client, site.tls_name, None)
 
