@@ -82,7 +82,7 @@ class Authentication:
         except Exception as error:
             self._asking = None
             server.failed(error)
-            self._answer(InternalServerError.http_status, closes=True)
+            self._answer(InternalServerError(), closes=True)
         else:
             if self._asking is not None:
                 self._asking = None
@@ -97,7 +97,7 @@ class Authentication:
         stats, config = client.server.stats, client.server.config
         if not isinstance(error, ClientAuthFailed):
             stats.forbidden_user_blocked += 1
-            self._answer(error.http_status, closes=True)
+            self._answer(error, closes=True)
             return
         stats.forbidden_auth_failed += 1
         client.auth_failures += 1
@@ -110,10 +110,13 @@ class Authentication:
 
     def _challenge(self, *, closes: bool) -> None:
         client = self.client
-        self._answer(client.auth_status, challenge(client.challenge, client.server.config.auth_realm), closes=closes)
+        extra = challenge(client.challenge, client.server.config.auth_realm)
+        self._answer(ClientAuthFailed(http_status=client.auth_status), extra, closes=closes)
 
-    def _answer(self, status: int, *extra: bytes, closes: bool) -> None:
-        client, request = self.client, self.request
+    def _answer(self, error: TaskError, *extra: bytes, closes: bool) -> None:
+        client, request, status = self.client, self.request, error.http_status
+        if client.server.proxy_status is not None:
+            extra = (*extra, client.server.proxy_status.line(error))
         closes = closes or not request.keep_alive
         if client.server.config.no_early_error_reply or status == CLOSE:
             closes = True

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from g3.servers.destination import DestinationFilter
     from g3.servers.http.config import HTTPServerConfig
     from g3.servers.http.headers import CustomHeaders
+    from g3.servers.http.proxy_status import ProxyStatus
     from g3.servers.http.upstream import Key, SharedPool, UpstreamConnection
     from g3.task import ClientInfo
 
@@ -32,6 +33,7 @@ class Server(Protocol):
     keepalive: UpstreamKeepalive
     shared_pool: SharedPool | None
     custom_headers: CustomHeaders | None
+    proxy_status: ProxyStatus | None
     task_log: Logger | None
     idle: IdleWatch
     clock: Any

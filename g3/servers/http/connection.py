@@ -249,7 +249,8 @@ class ClientConnection:
         if self.server.config.no_early_error_reply:
             self.stream.loseConnection()
             return
-        self.stream.write(reply(error.status))
+        told = self.server.proxy_status
+        self.stream.write(reply(error.status, extra=() if told is None else (told.line(error),)))
         self._close(linger=True)
 
     # -- the idle upstream connection of this client

@@ -128,9 +128,12 @@ class Exchange:
             status, text = 400, "Proxy targeting didn't find a match"
         if status == CLOSE or self.client.lost:
             return
-        custom = self.client.server.custom_headers
+        server = self.client.server
+        custom = server.custom_headers
         connected = isinstance(error, ConnectError) or self.task.connect.peer is not None
-        extra = custom.connection_lines(self.task.connect) if custom is not None and connected and not text else ()
+        extra = custom.connection_lines(self.task.connect) if custom is not None and connected and not text else []
+        if server.proxy_status is not None:
+            extra.append(server.proxy_status.line(error))
         head = self.request.method == b"HEAD"
         self.client.stream.write(reply(status, self.request.version, close=closes, extra=extra, message=text, head=head))
         self.rsp_status = status

@@ -12,13 +12,14 @@ from g3.servers.tasks import TaskServer
 if TYPE_CHECKING:
     from g3.net.options import UpstreamKeepalive
     from g3.servers.http.config import HTTPServerConfig
+    from g3.servers.http.proxy_status import ProxyStatus
     from g3.tree.node import NodeContext
 
 
 class HTTPServer(TaskServer):
     """A server for HTTP/1.0 and HTTP/1.1 clients, over TCP or TLS.
 
-    @ivar custom_headers: what is added to responses, None for nothing.
+    @ivar custom_headers: what is added to responses, None for nothing. @ivar proxy_status: says in error answers why, None for nobody.
     """
 
     config: HTTPServerConfig
@@ -28,6 +29,7 @@ class HTTPServer(TaskServer):
         super().__init__(config, context)
         self.keepalive: UpstreamKeepalive = config.http_forward_upstream_keepalive
         self.shared_pool = SharedPool(context.timers, self.clock, self.keepalive.idle_expire) if self.keepalive.shared else None
+        self.proxy_status: ProxyStatus | None = None
         self.custom_headers = None if config.server_id is None else CustomHeaders(config.server_id)
 
     def stop(self) -> Any:

@@ -44,6 +44,9 @@ class HTTPProxyConfig(HTTPServerConfig, AuditKeys, TLSKeys, DestinationKeys):
     drop_default_port_in_host: bool = key(Bool(), default=False, doc="Take :80 (http) or :443 (https) off the Host header.")
     http_forward_mark_upstream: bool = key(Bool(), default=False, doc="Add X-BD-Upstream-Id to responses.")
     echo_chained_info: bool = key(Bool(), default=False, doc="Add X-BD-Upstream-Addr and X-BD-Outgoing-IP to responses.")
+    proxy_status: bool = key(
+        Bool(), default=False, doc="Say in a Proxy-Status field (RFC 9209) of error answers made here, by server_id or name, what went wrong."
+    )
     egress_path_selection_header: str | None = key(
         HeaderName(), default=None, aliases=("path_selection_header",), doc="Request header with the number that selects a way out; it is taken off."
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from g3.net.tls.context import client_context
 from g3.servers.http.headers import CustomHeaders
+from g3.servers.http.proxy_status import ProxyStatus
 from g3.servers.http.server import HTTPServer
 from g3.servers.http_proxy.config import HTTPProxyConfig
 from g3.servers.http_proxy.connection import ProxyConnection
@@ -30,6 +31,8 @@ class HTTPProxyServer(HTTPServer):
             self.custom_headers = CustomHeaders(
                 config.server_id, mark_upstream=config.http_forward_mark_upstream, echo_chained=config.echo_chained_info
             )
+        if config.proxy_status:
+            self.proxy_status = ProxyStatus(config.server_id or config.name)
 
     def prepare(self) -> None:
         self.targets = Targets(self.config, client_context(self.config.tls_client))

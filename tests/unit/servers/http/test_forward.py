@@ -45,6 +45,7 @@ class Client:
             type_word="http_proxy",
             task_log=None,
             custom_headers=None,
+            proxy_status=None,
             escaper=escaper,
             destination=SimpleNamespace(forbids=lambda _upstream: False),
             task_started=lambda: None,
