@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 from g3.proto.http1.headers import HTTPError
 
 #: Forms of a target.
-ORIGIN, ABSOLUTE, AUTHORITY, ASTERISK = range(4)
+ORIGIN, ABSOLUTE, AUTHORITY, ASTERISK, DATAGRAM = range(5)
 
 PORTS: Final = {"http": 80, "https": 443, "ftp": 21}
 
@@ -200,6 +200,21 @@ def parse_well_known(method: bytes, path_query: bytes) -> Target:
         if parts[1] == b"masque" and parts[2] == b"http":
             return _masque_http(method, path_query)
     raise HTTPError("local request not supported", 501)
+
+
+def parse_masque_udp(path_query: bytes) -> Target:
+    """The upstream that a URI for CONNECT-UDP names: C{/.well-known/masque/udp/HOST/PORT/}, HOST percent-encoded (RFC 9298 section 3).
+
+    @raise HTTPError: 501 when it is no such URI, 400 when it names nobody.
+    """
+    parts = _segments(path_query, 6)
+    if parts[:3] != [b".well-known", b"masque", b"udp"] or len(parts) != 5:
+        raise HTTPError("not a URI for UDP", 501)
+    host, port = (unquote_to_bytes(part) for part in parts[3:])
+    if _BAD_PERCENT.search(parts[3]) or not host or not port.isdigit():
+        raise HTTPError("bad URI for UDP")
+    name, number = parse_authority(b"[%b]:%b" % (host, port) if b":" in host else b"%b:%b" % (host, port), 0)
+    return Target(DATAGRAM, "", name, number, b"")
 
 
 def _segments(path_query: bytes, count: int) -> list[bytes]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from g3.proto.http1.uri import DATAGRAM
 from g3.servers.http.connection import ClientConnection
 from g3.servers.http.forward import Forward
 from g3.servers.http_proxy.connect import Connect
+from g3.servers.http_proxy.connect_udp import ConnectUDP
 from g3.servers.http_proxy.ftp_exchange import FTPOverHTTP
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ class ProxyConnection(ClientConnection):
         target = self._targets.resolve(request)
         if target.connect:
             return Connect(self, request, target, now)
+        if target.uri.form == DATAGRAM:
+            return ConnectUDP(self, request, target, now)
         if target.scheme == "ftp":
             return FTPOverHTTP(self, request, target, now, self._ftp)
         return Forward(self, request, target, now)

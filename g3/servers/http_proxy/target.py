@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from g3.errors import ProtocolError
 from g3.proto.http1.headers import HTTPError
-from g3.proto.http1.uri import ABSOLUTE, AUTHORITY, PORTS, authority, parse_authority, parse_target, parse_well_known
+from g3.proto.http1.uri import ABSOLUTE, AUTHORITY, PORTS, authority, parse_authority, parse_masque_udp, parse_target, parse_well_known
 from g3.servers.http.target import Target
 from g3.task import PathSelection
 
@@ -28,6 +28,7 @@ class Targets:
         self._tls = tls
         self._local_names = frozenset(config.local_server_name)
         self._custom_host = config.allow_custom_host
+        self._masque_udp = config.enable_masque_udp
         self._drop_port = config.drop_default_port_in_host
         self._steal = config.steal_forwarded_for
         header = config.egress_path_selection_header
@@ -40,9 +41,11 @@ class Targets:
         @raise ProtocolError: 400, 409 or 501, and nothing is done.
         """
         uri = parse_target(request.method, request.target)
+        if self._masque_udp and request.upgrade is not None:
+            return Target(self._udp(request, uri), None, "", self._path(request))
         if uri.form != AUTHORITY:
             uri = self._forwarded(request, uri)
-        path = self._path_selection(request) if self._path_header is not None else None
+        path = self._path(request)
         if not self._custom_host and request.host and self._host_name(request) != uri.host:
             raise ProtocolError("Host does not match the request target", 409)
         if uri.scheme != "https":
@@ -71,6 +74,15 @@ class Targets:
         return uri
 
     @staticmethod
+    def _udp(request: Request, uri: URITarget) -> URITarget:
+        """The URI names this proxy in any form it takes, and the upstream in its path (RFC 9298 section 3.2)."""
+        if request.version == 10 or (request.upgrade or b"").lower() != b"connect-udp" or uri.form == AUTHORITY:
+            raise HTTPError("Upgrade is not supported", 501)
+        if request.method != b"GET" or request.body:
+            raise HTTPError("CONNECT-UDP is a GET without a body")
+        return parse_masque_udp(uri.path_query)
+
+    @staticmethod
     def _host_name(request: Request) -> str:
         return parse_authority(request.host, 0)[0] if request.host else ""
 
@@ -85,6 +97,9 @@ class Targets:
         name, colon, port = value.rpartition(b":")
         if colon and port.isdigit() and int(port) == default:
             request.set_host(name)
+
+    def _path(self, request: Request) -> PathSelection | None:
+        return self._path_selection(request) if self._path_header is not None else None
 
     def _path_selection(self, request: Request) -> PathSelection | None:
         """The number id a client asks for; the header is for us alone."""

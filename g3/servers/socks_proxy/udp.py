@@ -20,10 +20,8 @@ from g3.errors import (
     Idle,
     InternalServerError,
     InvalidClientProtocol,
-    MethodUnavailable,
     TaskError,
 )
-from g3.interfaces import IUDPConnect, IUDPRelay
 from g3.limit.datagram import datagram_limiters
 from g3.logs.task import TaskEvent, UDPNotes, log_udp
 from g3.net.transport import plain_address
@@ -31,7 +29,7 @@ from g3.net.udp import bind_udp
 from g3.proto.socks import v5
 from g3.proto.socks.address import IPV4, IPV6, SocksError
 from g3.relay.udp import DatagramSocket
-from g3.route import final_escaper
+from g3.servers.datagrams import open_path
 from g3.servers.socks_proxy.exchange import NEVER, Exchange
 from g3.servers.tasks import permit
 from g3.task import Stage, Upstream, parse_ip
@@ -233,8 +231,7 @@ class UDPSession(Exchange):
     async def _find_way(self) -> None:
         server = self.server
         try:
-            picked = final_escaper(server.escaper, self.task)
-            path = await self._ask(await picked if isinstance(picked, Deferred) else picked)
+            path = await open_path(server.escaper, self.task, many=server.config.use_udp_associate)
         except TaskError as error:
             self._opening = None
             self.fail(error)
@@ -247,18 +244,6 @@ class UDPSession(Exchange):
         else:
             self._opening = None
             self._relay(path)
-
-    async def _ask(self, escaper: Any) -> Any:
-        """A path by C{escaper}."""
-        if self.server.config.use_udp_associate:
-            relay = IUDPRelay(escaper, None)
-            if relay is not None:
-                return await relay.udp_relay(self.task)
-        else:
-            connect = IUDPConnect(escaper, None)
-            if connect is not None:
-                return await connect.udp_connect(self.task)
-        raise MethodUnavailable
 
     def _relay(self, path: Any) -> None:
         server, task, datagrams = self.server, self.task, self._socket
