@@ -646,6 +646,9 @@ class WhoIsCarriedTests(ExchangeCase):
         ]
         self.assertEqual(asked, [200, 200, 200, 525])
         self.assertEqual(names, ["a.test", "b.test", "c.test"])
+        request = f"POST https://127.0.0.1:{origin.port}/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello".encode()
+        self.assertEqual([client.ask(request).status for _ in range(3)], [200, 200, 200])
+        self.assertEqual(names[3:], ["a.test"], "one that was looked at first is used again, too")
 
 
 class TruncationTests(ExchangeCase):

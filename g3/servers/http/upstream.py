@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from zope.interface import implementer
 
-from g3.net.tls.stream import TLSStream
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -94,17 +92,18 @@ class UpstreamConnection:
             self.stream.abortConnection()
 
     def alive(self) -> bool:
-        """Ask the kernel whether the peer has closed, or spoken without being asked, which the next request would take for its answer.
-        Costs a system call. TLS may have something to say of its own."""
+        """Ask the kernel whether the peer has closed, or spoken without being asked, which the next request would take for its answer. Within
+        TLS that cannot be told from what TLS says of itself, its close above all. Costs a system call."""
         raw = getattr(self.stream, "socket", None)
         if raw is None:
             return not self.lost
         try:
-            return bool(raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)) and isinstance(self.stream, TLSStream)
+            raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return True
         except OSError:
-            return False
+            pass
+        return False
 
 
 class SharedPool:
