@@ -22,6 +22,7 @@ class TargetsTests(SynchronousTestCase):
             "allow_custom_host": True,
             "drop_default_port_in_host": False,
             "steal_forwarded_for": False,
+            "enable_masque_udp": False,
             "egress_path_selection_header": None,
             "escaper": "e",
             **config,
