@@ -51,6 +51,8 @@ SHAPES = (
     Shape("two workers", 2, 0, 2),
     Shape("one signing thread", 0, 1, 1),
     Shape("two signing threads", 0, 2, 1),
+    Shape("two of each, 1 client", 2, 2, 1),
+    Shape("two of each, 4 clients", 2, 2, 4),
 )
 
 
@@ -186,11 +188,11 @@ def main() -> None:
     for _ in range(options.rounds):
         for kind in KEYS:
             yard = speed(kind, max(int(options.seconds), 1))
-            sys.stdout.write(f"{kind:10} {'openssl speed':20} {yard:9.0f}/CPU s   load {os.getloadavg()[0]:.1f}\n")
+            sys.stdout.write(f"{kind:10} {'openssl speed':22} {yard:9.0f}/CPU s   load {os.getloadavg()[0]:.1f}\n")
             for shape in SHAPES:
                 found = measure(kind, shape, options.seconds, options.in_flight)
                 sys.stdout.write(
-                    f"{kind:10} {shape.label:20} {found.per_cpu:9.0f}/CPU s {found.per_second:9.0f}/s  "
+                    f"{kind:10} {shape.label:22} {found.per_cpu:9.0f}/CPU s {found.per_second:9.0f}/s  "
                     f"{found.per_cpu / yard:5.2f} of openssl speed   CPU: client {found.client:4.2f}, others {found.others:4.2f}\n"
                 )
                 sys.stdout.flush()
