@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 #: Seconds that one client's operations may take before others have their turn.
 SLICE = 0.005
+#: Seconds that a client which has just come has for its first request when the server leaves.
+FIRST_REQUEST = 1.0
 
 _NO_OP = 0
 _CRYPTO_FAILED = int(ErrorCode.CRYPTOGRAPHY_FAILED)
@@ -61,6 +63,7 @@ class Server(Shape):
     """What a connection needs of its server."""
 
     config: KeyServerConfig
+    online: bool
     reactor: Any
     clock: Callable[[], float]
     ring: KeyRing
@@ -98,6 +101,7 @@ class KeylessConnection(Protocol):
         self._deadline = 0.0
         self._timer: Any = None
         self._again: Any = None
+        self._grace: Any = None
         self._eof = self._leaving = self._over = False
         #: Why nothing more is taken from this client, while what it asked for before is still worked on.
         self._fault = ""
@@ -109,6 +113,8 @@ class KeylessConnection(Protocol):
 
     def connectionMade(self) -> None:
         self.stream.registerProducer(self, True)
+        if not self.server.online:
+            self.retire()
 
     def dataReceived(self, data: bytes) -> None:
         self._splitter.feed(data)
@@ -163,7 +169,13 @@ class KeylessConnection(Protocol):
             self.go_on()
 
     def retire(self) -> None:
-        """The server takes no more work: answer what was asked, then close."""
+        """The server takes no more work: answer what was asked, then close. Who came a moment ago is heard first."""
+        if self._messages or self._eof:
+            self._leave()
+        elif self._grace is None and not self._over:
+            self._grace = self.server.reactor.callLater(FIRST_REQUEST, self._leave)
+
+    def _leave(self) -> None:
         self._leaving = True
         if self._again is None:
             self._work()
@@ -199,6 +211,8 @@ class KeylessConnection(Protocol):
         self._send()
         if self._over:
             return
+        if self._messages and self._grace is not None:
+            self._leaving = True
         if not complete:
             self._bound_backlog()
         elif self._fault or self._eof or self._leaving:
@@ -395,7 +409,7 @@ class KeylessConnection(Protocol):
             )
 
     def _stop_timers(self) -> None:
-        for timer in (self._timer, self._again):
+        for timer in (self._timer, self._again, self._grace):
             if timer is not None and timer.active():
                 timer.cancel()
-        self._timer = self._again = None
+        self._timer = self._again = self._grace = None

@@ -251,6 +251,35 @@ class EndTests(SynchronousTestCase):
         self.assertIsNotNone(drained)
         self.assertEqual(self.logged(), ["server force quit"])
 
+    def test_who_came_a_moment_ago_is_heard_first(self) -> None:
+        """Its first request is answered, then it is closed; also when it came while the server left already."""
+        self.start()
+        for come in (lambda: None, self.start_again):
+            come()
+            self.world.server.stop()
+            self.world.settle()
+            self.assertFalse(self.client.gone)
+            self.send(encode_request(7, Opcode.PING))
+            self.assertEqual([answer.id for answer in self.client.answers], [7])
+            self.assertTrue(self.client.gone)
+        self.assertEqual(self.logged(), ["server force quit"] * 2)
+
+    def start_again(self) -> None:
+        self.stream, self.client = self.world.connect()
+
+    def test_but_not_for_ever(self) -> None:
+        """One that says nothing has a second."""
+        self.start()
+        drained = self.world.server.stop()
+        assert drained is not None
+        self.world.clock.advance(0.9)
+        self.world.settle()
+        self.assertNoResult(drained)
+        self.world.clock.advance(0.2)
+        self.world.settle()
+        self.assertTrue(self.client.gone)
+        self.successResultOf(drained)
+
     def test_force_quit(self) -> None:
         """At once, whatever is being worked on."""
         self.start(multiplex_queue_depth=8, threads=100)
