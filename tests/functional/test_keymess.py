@@ -348,6 +348,34 @@ class WorkerTests(KeymessTestCase):
         self.workers(daemon, 1)
         self.assertEqual(len(self.ask(self.skis["rsa2048"])), 271)
 
+    def test_an_upgrade_loses_no_request(self) -> None:
+        """Another daemon of the group takes the socket over while clients come and go: each is answered."""
+        config = self.config(workers=2)
+        before = Keymess(config, self.directory, ports=(self.port,), arguments=("--monitored",))
+        self.addCleanup(before.kill)
+        before.wait_until(lambda: "is ready" in before.output(), "all workers serve")
+        answers: list[int] = []
+        done = threading.Event()
+
+        def come_and_go() -> None:
+            while not done.is_set():
+                try:
+                    answers.append(len(self.ask(self.skis["rsa2048"])))
+                except OSError:
+                    answers.append(-1)
+
+        thread = threading.Thread(target=come_and_go)
+        thread.start()
+        try:
+            after = self.start(config, arguments=("--monitored",), beside=before)
+            self.assertEqual(before.wait(), 0)
+        finally:
+            done.set()
+            thread.join()
+        self.assertEqual(set(answers), {271}, len(answers))
+        before.check_log()
+        self.assertEqual(after.ctl("list", "key").stdout.split(), sorted(self.skis.values()))
+
     def test_a_reload_reaches_all_workers(self) -> None:
         """New key files are found, connections stay, and a configuration that is wrong changes nothing."""
         daemon = self.start(self.config(workers=2))
