@@ -325,6 +325,12 @@ class ForwardTests(ProxyCase):
             client.close()
             time.sleep(0.05)
         self.assertEqual(origin.connections, 2, "the first took the shared one with it, the second made its own")
+        for number, line in enumerate(("Authorization: Basic eDp5", "Cookie: a=b", "Proxy-Authorization: Basic eDp5"), 3):
+            for lines in ((), (line,)):
+                with RawClient(port) as client:
+                    self.assertEqual(client.ask(get(origin.port, "/", *lines)).status, 200)
+            self.assertTrue(origin.wait_for(lambda number=number: origin.ended == number), line)
+            self.assertEqual(origin.connections, number, line)
 
 
 class TimeoutTests(ProxyCase):
