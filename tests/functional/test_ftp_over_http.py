@@ -12,6 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from g3.testing.escapers import silent_upstream
 from tests.functional.ftp_server import FTPServer
 from tests.functional.harness import Daemon
 from tests.functional.leftover import WITNESS, holdings, wait_until_as_before
@@ -91,7 +92,7 @@ class HostileServerTests(ProxyCase):
     task_idle_max_count: 1
     ftp_client:
       greeting_timeout: 1s
-      connect_timeout: 2s
+      connect_timeout: 1s
       control: {command_timeout: 1s}
       transfer: {list_max_entries: 8, end_wait_timeout: 1s, list_all_timeout: 10s}
 """
@@ -170,6 +171,16 @@ class HostileServerTests(ProxyCase):
             (502, "TYPE", b"504 no\r\n"),
         ):
             self.check(status, b"content", **{word: reply})
+
+    def test_a_server_that_does_not_accept(self) -> None:
+        """504 after C{connect_timeout}; for a data connection 502, when both ways were tried."""
+        silent, filling = silent_upstream()
+        port = silent.getsockname()[1]
+        client = self.client(self.port)
+        self.assertEqual(client.ask(f"GET ftp://127.0.0.1:{port}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode()).status, 504)
+        self.check(502, None, EPSV=b"229 ok (|||%d|)\r\n" % port, PASV=b"227 ok (127,0,0,1,%d,%d)\r\n" % divmod(port, 256))
+        for sock in (silent, *filling):
+            sock.close()
 
     def test_who_logs_in(self) -> None:
         """Nobody, the URI's, the header's before that; a refusal is a 401 that says for what, and the connection stays."""

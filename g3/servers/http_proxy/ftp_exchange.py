@@ -20,6 +20,7 @@ from g3.errors import (
     MethodUnavailable,
     ProtocolError,
     TaskError,
+    TimeoutByRule,
     UnimplementedProtocol,
     UpstreamAppError,
     UpstreamAppTimeout,
@@ -225,7 +226,7 @@ class FTPOverHTTP(Exchange):
             self.data = task.connect = ConnectNotes()
             try:
                 data = escaper.ftp_data(task, self._control, port)
-                return await within(server.context.timers, self.config.connect_timeout, data, _connect_timed_out)
+                return await within(server.context.timers, self.config.connect_timeout, data, TimeoutByRule)
             finally:
                 task.connect = notes
 
