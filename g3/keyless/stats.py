@@ -47,7 +47,7 @@ class KeyServerStats(Stats):
 
 
 class RequestStats(Stats):
-    """Requests of one sort to a C{server}, whose state is theirs. C{failed} is by reason: each has a counter of its name."""
+    """Requests of one sort to a C{server}, whose state is theirs. Each reason to fail has a counter of its name."""
 
     __slots__ = ("alive", "durations", "passed", "request", "server", "total", *_REASONS.values(), OTHER)
 
@@ -71,6 +71,11 @@ class RequestStats(Stats):
     def measure(self, options: HistogramOptions, clock: Callable[[], float]) -> None:
         """Begin to make quantiles of durations, anew; what is no operation has none."""
         self.durations = None if self.request == NO_OP else RotatingHistogram(options, clock)
+
+    @property
+    def failed(self) -> int:
+        """For whatever reason."""
+        return sum(getattr(self, reason) for reason in (*_REASONS.values(), OTHER))
 
     def fail(self, code: int) -> None:
         """A request was answered with an error."""
