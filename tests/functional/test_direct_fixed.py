@@ -96,16 +96,21 @@ class DirectFixedTests(StageTestCase):
         return self.ask(server, f"GET http://{host}:{port}/ HTTP/1.1\r\nHost: x\r\n\r\n")
 
     def test_a_dead_family_costs_a_moment(self) -> None:
-        """The preferred address is silent: the other family is tried long before the connect's time is over, for a tunnel as for a request."""
+        """The preferred address is silent: the other family is tried after a quarter of a second, for a tunnel as for a request."""
         self.silent("::1", 9001)
         self.origin("127.0.0.1", 9001)
-        began = time.monotonic()
-        answer = self.get("both.test", 9001)
-        self.assertEqual(answer.status, 200)
-        self.assertIn("remote=127.0.0.1:9001", answer.headers["X-BD-Remote-Connection-Info"])
-        answer = self.ask("direct", "CONNECT both.test:9001 HTTP/1.1\r\nHost: x\r\n\r\n")
-        self.assertIn("remote=127.0.0.1:9001", answer.headers["X-BD-Remote-Connection-Info"])
-        self.assertLess(time.monotonic() - began, 15, "not the 30 seconds of a connect")
+        for request in ("GET http://both.test:9001/ HTTP/1.1", "CONNECT both.test:9001 HTTP/1.1"):
+            spent = []
+            for _ in range(8):
+                began = time.monotonic()
+                answer = self.ask("direct", f"{request}\r\nHost: x\r\n\r\n")
+                spent.append(time.monotonic() - began)
+                self.assertEqual(answer.status, 200)
+                self.assertIn("remote=127.0.0.1:9001", answer.headers["X-BD-Remote-Connection-Info"])
+                if spent[-1] < 0.35:
+                    break
+            # Whatever else the machine does: once it was as quick as it is.
+            self.assertTrue(0.2 < min(spent) < 0.35, spent)
 
     def test_the_preferred_family_is_taken_where_it_answers(self) -> None:
         self.origin("::1", 9001)
