@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from tests.functional import harness
 from tests.functional.harness import COMMANDS
 from tests.functional.peers import read_head
-from tests.functional.test_http_exchanges import MB, OK, ExchangeCase, listener_tls
+from tests.functional.processes import free_port
+from tests.functional.test_http_exchanges import MB, OK, RESET, ExchangeCase, listener_tls
 from tests.functional.test_http_proxy import get
 
 if TYPE_CHECKING:
@@ -238,3 +239,127 @@ class OfferedTests(ExchangeCase):
 
     def test_with_speed_limits(self) -> None:
         self.offered("    tcp_sock_speed_limit: 100K")
+
+
+class EndTests(ExchangeCase):
+    """How one side ends is what the other side sees, whether TLS is between them or not, whether bytes were copied or spliced."""
+
+    #: Bytes before the end: copied, and more than what is copied before it is spliced.
+    sizes = (1000, 3 * MB)
+
+    def both(self) -> dict[str, Callable[[], socket.socket]]:
+        """What connects to a plain and to a TLS listener of one daemon. A TLS end without close_notify is an error."""
+        more, context = listener_tls(self)
+        secure = free_port()
+        keys = f"type: http_proxy\n    listen: 127.0.0.1:{secure}\n    escaper: e\n    task_idle_check_interval: 2s\n{more}"
+        plain = self.proxy(f"  - name: secure\n    {keys}")
+        self.daemon.wait_listening(secure)
+
+        def connect(port: int) -> socket.socket:
+            sock = socket.create_connection(("127.0.0.1", port), 20)
+            self.addCleanup(sock.close)
+            return sock
+
+        return {
+            "plain": lambda: connect(plain),
+            "tls": lambda: context.wrap_socket(connect(secure), server_hostname="g3proxy.local", suppress_ragged_eofs=False),
+        }
+
+    def tunnel(self, sock: socket.socket, port: int) -> socket.socket:
+        """Through the proxy."""
+        sock.sendall(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % port)
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += sock.recv(1)
+        self.assertTrue(head.startswith(b"HTTP/1.1 200"))
+        return sock
+
+    def test_an_upstream_that_ends_first_still_hears_the_client(self) -> None:
+        """The other half close: all that the client sends afterwards arrives, and then its end."""
+        received: list[int] = []
+
+        def script(connection: socket.socket, number: int) -> None:
+            connection.sendall(b"d" * self.sizes[number % 2])
+            connection.shutdown(socket.SHUT_WR)
+            total = 0
+            while data := connection.recv(MB):
+                total += len(data)
+            received.append(total)
+
+        origin = self.scripted(script)
+        for name, connect in self.both().items():
+            for size in self.sizes:
+                with self.tunnel(connect(), origin.port) as sock:
+                    got = 0
+                    while data := sock.recv(MB):
+                        got += len(data)
+                    self.assertEqual(got, size, name)
+                    sock.sendall(b"u" * size)
+                    if isinstance(sock, ssl.SSLSocket):
+                        sock.unwrap()
+                    else:
+                        sock.shutdown(socket.SHUT_WR)
+                    self.daemon.wait_until(lambda: bool(received), "the origin heard the end")
+                    self.assertEqual(received, [size], name)
+                received.clear()
+
+    def test_an_upstream_that_is_reset_is_no_clean_end(self) -> None:
+        """In a tunnel, in a body by length, in one until the connection closes: all that came before the reset and was not lost by it may arrive, and
+        then an error."""
+
+        def script(connection: socket.socket, _number: int) -> None:
+            words = connection.recv(1000)
+            size = self.sizes[int(words.partition(b"size=")[2][:1])]
+            if words.startswith(b"GET"):
+                length = b"Content-Length: %d\r\n" % (2 * size) if b"length" in words else b""
+                connection.sendall(b"HTTP/1.1 200 OK\r\n%s\r\n" % length)
+            connection.sendall(b"d" * size)
+            gone.wait(10)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+
+        origin = self.scripted(script)
+        for name, connect in self.both().items():
+            for kind in ("tunnel", "length", "close"):
+                for index, size in enumerate(self.sizes):
+                    gone = threading.Event()
+                    with connect() as sock:
+                        if kind == "tunnel":
+                            self.tunnel(sock, origin.port).sendall(b"size=%d" % index)
+                        else:
+                            sock.sendall(get(origin.port, f"/{kind}?size={index}"))
+                        got = 0
+                        while got < size:
+                            got += len(sock.recv(MB))
+                        gone.set()
+                        with self.assertRaises((ConnectionResetError, ssl.SSLEOFError), msg=(name, kind, size)):
+                            while sock.recv(MB):
+                                pass
+
+    def test_a_client_that_is_reset_is_no_clean_end(self) -> None:
+        """For the upstream of its tunnel and of its upload."""
+        ends: list[str] = []
+        heard: set[int] = set()
+
+        def script(connection: socket.socket, number: int) -> None:
+            try:
+                while connection.recv(MB):
+                    heard.add(number)
+                ends.append("end")
+            except ConnectionResetError:
+                ends.append("reset")
+
+        origin = self.scripted(script)
+        for connect in self.both().values():
+            for kind in ("tunnel", "upload"):
+                for size in self.sizes:
+                    number = origin.connections
+                    with connect() as sock:
+                        if kind == "tunnel":
+                            self.tunnel(sock, origin.port)
+                        else:
+                            sock.sendall(get(origin.port, "/", f"Content-Length: {2 * size}", method="POST"))
+                        sock.sendall(b"u" * size)
+                        self.daemon.wait_until(lambda number=number: number in heard, "the origin heard something")  # type: ignore[misc]
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.daemon.wait_until(lambda: len(ends) == 8, "the origin has heard of all")
+        self.assertEqual(set(ends), {"reset"})
