@@ -156,8 +156,8 @@ class PlainTests(ObservedCase):
         self.assertEqual(self.counted("server.task.total", "server:web", least=3), 3)
 
     def test_a_name_of_its_own(self) -> None:
-        """server_id is in Via and in the answers; Forwarded is the standard header."""
-        self.start("server_id: edge-1\n    append_forwarded_for: standard")
+        """server_id is in Via and in the answers; Forwarded is the standard header. A circle is noticed the second time round."""
+        self.start("server_id: edge-1\n    append_forwarded_for: standard", two=self.port)
         with RawClient(self.port) as client:
             answer = client.ask(b"GET / HTTP/1.1\r\nHost: one.test\r\nVia: 1.1 one.test\r\n\r\n")
             here = f"127.0.0.1:{client.sock.getsockname()[1]}"
@@ -165,6 +165,8 @@ class PlainTests(ObservedCase):
         expected = [b"Via: 1.1 one.test", b"Via: HTTP/1.1 edge-1", f'Forwarded: for="{here}";by="127.0.0.1:{self.port}"'.encode()]
         self.assertEqual(self.sent(self.one)[2:], expected)
         self.assertEqual(self.ask(b"Host: one.test", b"Via: 1.1 edge-1").status, 508)
+        self.assertEqual(self.ask(b"Host: x.two.test").status, 508)
+        self.assertEqual(self.counted("server.task.total", "server:web", least=2), 2)
 
     def test_connections_are_kept_on_both_sides(self) -> None:
         """And requests that come ahead are answered in their order, whoever answers them."""
