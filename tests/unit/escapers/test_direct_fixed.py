@@ -35,6 +35,7 @@ from g3.errors import (
 from g3.escapers import base
 from g3.escapers.direct_fixed import DirectFixedConfig, DirectFixedEscaper
 from g3.interfaces import IEscaper, IMetricSource
+from g3.limit.options import StreamSpeed
 from g3.net.egress import UserEgress
 from g3.net.options import Keepalive, Pick, Query, ResolveStrategy, TCPConnect, TCPMisc
 from g3.net.redirection import ResolveRedirection
@@ -500,6 +501,41 @@ class ProxyProtocolTests(DirectFixedTestCase):
         before = descriptors()
         await self.assertFailure(Deferred.fromCoroutine(self.escaper(use_proxy_protocol=2).tcp_connect(task)), ProxyProtocolEncodeError)
         self.assertEqual(descriptors(), before)
+
+
+class FTPTests(DirectFixedTestCase):
+    """A control connection to one listener, data connections to another."""
+
+    async def both(self, times: int, **keys: Any) -> tuple[Any, list[Any], list[socket.socket]]:
+        """The control stream, the data streams, and the far ends of all of them."""
+        escaper = self.escaper(**keys)
+        server, other = self.listen(), self.listen()
+        task = make_task("up.test", server.getsockname()[1], client=("192.0.2.9", 1111), server=("198.51.100.9", 2222))
+        control = await escaper.ftp_control(task)
+        data = [await escaper.ftp_data(task, control, other.getsockname()[1]) for _ in range(times)]
+        for stream in (control, *data):
+            self.addCleanup(stream.abortConnection)
+        far = [self.accept(server)[0], *(self.accept(other)[0] for _ in data)]
+        self.assertEqual((escaper.stats.task_total, escaper.stats.connection_establish), (1, 1 + times))
+        return control, data, far
+
+    async def test_data_comes_from_the_address_that_the_control_connection_comes_from(self) -> None:
+        """Though there is a choice of them."""
+        control, data, _ = await self.both(20, bind_ip=tuple(map(ip_address, ("127.0.0.7", "127.0.0.8"))))
+        self.assertEqual({stream.local[0] for stream in data}, {control.local[0]})
+
+    async def test_only_the_control_connection_says_who_the_client_is(self) -> None:
+        control, data, far = await self.both(1, use_proxy_protocol=1)
+        for stream in (control, *data):
+            stream.write(b"hello")
+        self.assertTrue(far[0].recv(1000).startswith(b"PROXY TCP4 192.0.2.9 "))
+        self.assertEqual(far[1].recv(1000), b"hello")
+
+    async def test_both_are_limited(self) -> None:
+        """Each for itself, as upstream."""
+        control, data, _ = await self.both(1, tcp_sock_speed_limit=StreamSpeed(shift=10, upload=1000, download=2000))
+        for stream in (control, *data):
+            self.assertEqual((len(stream.read_limits), len(stream.write_limits)), (1, 1))
 
 
 class TLSTests(DirectFixedTestCase):
