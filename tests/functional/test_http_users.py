@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 
+from tests.functional.ftp_server import FTPServer
 from tests.functional.needs import ROOT, need
 from tests.functional.observed import ObservedCase
 from tests.functional.peers import RecordingOrigin
@@ -71,6 +72,21 @@ class UserTests(ObservedCase):
         self.assertEqual([record["user"] for record in self.tasks(3)], ["Zoë"] * 3)
         for server, failed in (("proxy", 3), ("site", 2)):
             self.assertEqual(self.counted("server.forbidden.auth_failed", f"server:{server}", least=failed), failed)
+
+    def test_ftp_over_http_is_for_users_too(self) -> None:
+        """The login for the proxy and that for the FTP server are two; each request makes room for the next, also a bad one."""
+        server = FTPServer()
+        self.addCleanup(server.close)
+        self.start(free_port())
+        for path, login, status in (("/f", "", 200), ("/d/", "me:x@", 200), ("/f%00", "", 400), ("/f", "", 200)):
+            server.script()
+            url = f"ftp://{login}127.0.0.1:{server.port}{path}"
+            with RawClient(self.proxy) as client:
+                self.assertEqual(client.ask(f"GET {url} HTTP/1.1\r\nHost: x\r\n\r\n".encode()).status, 407)
+                request = f"GET {url} HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic Wm/DqzphOmI=\r\n\r\n".encode()
+                self.assertEqual(client.ask(request).status, status)
+            self.assertEqual([line for line in server.commands if line[:4] == "USER"], [f"USER {login[:2] or 'anonymous'}"] * (status == 200))
+        self.assertEqual([(record["user"], record["task_type"]) for record in self.tasks(4)], [("Zoë", "FtpOverHttp")] * 4)
 
     def test_a_body_of_nobody_is_read_first(self) -> None:
         """A client that sends all before it looks for an answer gets one, and can go on."""
