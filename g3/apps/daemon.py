@@ -230,7 +230,7 @@ class BaseDaemon(MultiService):
             timers=self._timers,
             metrics=metrics,
             logs=self._logs,
-            listeners=ListenerPool(self.reactor, bind=self.settings.passed.bind_tcp) if seat is None else seat.listeners,
+            listeners=self.make_listeners() if seat is None else seat.listeners,
             daemon=Daemon(self.program, self.settings.group, stat_id="0" if seat is None else str(seat.number)),
             timeouts=timeouts,
             common=self.common(),
@@ -245,6 +245,10 @@ class BaseDaemon(MultiService):
         local = main.controller.local
         self._control = ControlFactory(self.reactor, self.make_commands(), receive_timeout=local.recv_timeout, send_timeout=local.send_timeout)
         self._statsd = self.make_exporter(context)
+
+    def make_listeners(self) -> ListenerPool:
+        """The sockets of this process."""
+        return ListenerPool(self.reactor, bind=self.settings.passed.bind_tcp)
 
     def make_logs(self, metrics: MetricRegistry) -> LogHub:
         """The event logs of this process."""
@@ -413,7 +417,7 @@ class BaseDaemon(MultiService):
 
     def hand_over(self) -> Handing:
         """The listening sockets, for a successor; they stay ours too."""
-        listeners, passed, notifier = self.root.listeners.keyed(), self.settings.passed.sockets(), self.settings.notifier
+        listeners, passed, notifier = self.root.listeners.handed(), self.settings.passed.sockets(), self.settings.notifier
         told = {
             "listeners": list(listeners),
             "passed": len(passed),

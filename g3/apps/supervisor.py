@@ -16,6 +16,8 @@ from twisted.logger import Logger
 from g3.apps.daemon import BaseDaemon, ProxyDaemon
 from g3.logs.hub import LogHub
 from g3.logs.options import LogOptions
+from g3.tree.datagrams import DatagramPool
+from g3.tree.listeners import ListenerPool
 from g3.tree.offline import sleep
 from g3.tree.root import LAST_WAIT
 from g3.workers.answers import CrewCommands
@@ -67,6 +69,10 @@ class Supervising(BaseDaemon):
         super().build()
         self.root.crew, self.root.kept = self._crew, self.kept
         self._crew.prepare()
+
+    def make_listeners(self) -> ListenerPool:
+        """With datagram sockets for each worker."""
+        return ListenerPool(self.reactor, bind=self.settings.passed.bind_tcp, datagrams=DatagramPool(self._memory.slots))
 
     def number(self) -> int:
         """Of workers."""

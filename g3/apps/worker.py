@@ -22,6 +22,7 @@ from g3.apps.daemon import Seat, Settings
 from g3.component import PROXY
 from g3.errors import ConfigError, G3Error
 from g3.logs.process import event_text
+from g3.tree.datagrams import DatagramPool
 from g3.tree.listeners import ListenerPool
 from g3.tree.node import Lasting
 from g3.tree.offline import Shutdown
@@ -55,7 +56,9 @@ class Worker(words.Link):
         self._row = memory.rows[slot]
         self._lines = 0
         self._share = Share(memory, slot)
-        self._listeners = ListenerPool(reactor, bind=_not_ours, acceptor=partial(SharedListener, share=self._share))
+        self._listeners = ListenerPool(
+            reactor, bind=_not_ours, acceptor=partial(SharedListener, share=self._share), datagrams=DatagramPool(bind=_not_ours)
+        )
         self._daemon: BaseDaemon | None = None
         self._commands: Any = None
         self._staged: tuple[Any, Transition | None] | None = None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from g3.errors import ConfigError
 from g3.net.listen import TCPListener, adjust, bind_tcp
+from g3.tree.datagrams import PREFIX, DatagramPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -105,8 +106,17 @@ def where(options: TCPListen, name: str) -> str:
 class ListenerPool:
     """The listening sockets of a process, by address. C{bind} and C{acceptor} are those of g3.net.listen; tests pass others."""
 
-    def __init__(self, reactor: Any, *, bind: Callable[..., socket.socket] = bind_tcp, acceptor: Callable[..., Any] = TCPListener) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        bind: Callable[..., socket.socket] = bind_tcp,
+        acceptor: Callable[..., Any] = TCPListener,
+        datagrams: DatagramPool | None = None,
+    ) -> None:
         self.reactor = reactor
+        #: The sockets of servers over UDP.
+        self.datagrams = DatagramPool() if datagrams is None else datagrams
         self.acceptor = acceptor
         self._bind = bind
         self._entries: dict[str, Entry] = {}
@@ -141,16 +151,20 @@ class ListenerPool:
             if len(owners) > 1:
                 names = " and ".join(sorted(f'"{owner.name}"' for owner in owners))
                 found.append((owners[-1], f"servers {names} both listen on {_address(entry.claims[0].options)}"))
-        return found
+        return found + self.datagrams.conflicts(leaving)
 
     def drop_unclaimed(self) -> None:
         """Close what was adopted and nobody claimed."""
         for entry in [entry for entry in self._entries.values() if not entry.claims]:
             entry.close()
+        self.datagrams.drop_unclaimed()
 
     def inherit(self, sockets: Mapping[str, socket.socket]) -> None:
         """Take over the sockets of a daemon before us, which serves on them until it is told to leave; each waits for a claim."""
         for key, sock in sockets.items():
+            if key.startswith(PREFIX):
+                self.datagrams.inherit(key, sock)
+                continue
             self.adopt_keyed(key, sock)
             self._entries[key].inherited = True
 
@@ -165,12 +179,19 @@ class ListenerPool:
         """Every listening socket."""
         return [entry.socket for entry in self._entries.values()]
 
-    def keyed(self) -> dict[str, socket.socket]:
-        """Every listening socket by what it is for; another process of ours adopts it under the same key."""
-        return {key: entry.socket for key, entry in self._entries.items()}
+    def keyed(self, slot: int = 0) -> dict[str, socket.socket]:
+        """Every socket for the worker of a slot, by what it is for; it adopts it under the same key."""
+        return {key: entry.socket for key, entry in self._entries.items()} | self.datagrams.keyed(slot)
+
+    def handed(self) -> dict[str, socket.socket]:
+        """Every socket there is, for a daemon that succeeds ours, which will L{inherit} it."""
+        return {key: entry.socket for key, entry in self._entries.items()} | self.datagrams.handed()
 
     def adopt_keyed(self, key: str, sock: socket.socket) -> None:
         """Take over a socket that another process of ours bound; it waits for a claim. Is there one already, it is kept."""
+        if key.startswith(PREFIX):
+            self.datagrams.adopt(key, sock)
+            return
         if key in self._entries:
             sock.close()
             return

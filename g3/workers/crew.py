@@ -273,9 +273,11 @@ class Crew:
 
     async def stage(self, configuration: IConfiguration) -> None:
         """Have all prepare. Raises ConfigError when one cannot; then all have rolled back."""
-        snapshot, sockets = self._snapshot(configuration), self._listeners.keyed()
+        snapshot = self._snapshot(configuration)
         members = self.serving()
-        results = await _all(self._stage_one(member, self.generation + 1, snapshot, sockets) for member in members)
+        results = await _all(
+            self._stage_one(member, self.generation + 1, snapshot, self._listeners.keyed(member.slot)) for member in members
+        )
         problems = [problem for result in results if isinstance(result, ConfigError) for problem in result.problems]
         if problems:
             await self.roll_back()
@@ -361,7 +363,7 @@ class Crew:
         try:
             known: dict[str, socket.socket] = {}
             while member.generation != self.generation and self._configuration is not None:
-                sockets = self._listeners.keyed()
+                sockets = self._listeners.keyed(place.slot)
                 await member.stage(self.generation, self._snapshot(self._configuration), sockets, known)
                 known = sockets
                 if self._ready is not None:

@@ -18,6 +18,9 @@ server_plain_tls_port = ComponentMaker(
 server_native_tls_port = ComponentMaker(
     "server", "native_tls_port", "g3.servers.native_tls_port.NativeTLSPortServer", aliases=("native_tls",)
 )
+server_plain_quic_port = ComponentMaker(
+    "server", "plain_quic_port", "g3.servers.plain_quic_port.PlainQUICPortServer", aliases=("plain_quic",), extra="quic"
+)
 server_intelli_proxy = ComponentMaker(
     "server", "intelli_proxy", "g3.servers.intelli_proxy.IntelliProxyServer", aliases=("ppdp_tcp_port", "ppdp_tcp")
 )
