@@ -44,6 +44,7 @@ from g3.net.passed import PassedSockets
 from g3.net.timers import TimerWheel
 from g3.net.tls.ticketer import Ticketing
 from g3.net.tls.tickets import LocalSecrets
+from g3.tree.datagrams import DatagramPool
 from g3.tree.listeners import ListenerPool
 from g3.tree.node import KIND_ORDER, Daemon, Lasting, NodeContext, Timeouts
 from g3.tree.offline import Shutdown
@@ -248,7 +249,7 @@ class BaseDaemon(MultiService):
 
     def make_listeners(self) -> ListenerPool:
         """The sockets of this process."""
-        return ListenerPool(self.reactor, bind=self.settings.passed.bind_tcp)
+        return ListenerPool(self.reactor, bind=self.settings.passed.bind_tcp, datagrams=DatagramPool(bind=self.settings.passed.bind_udp))
 
     def make_logs(self, metrics: MetricRegistry) -> LogHub:
         """The event logs of this process."""

@@ -72,7 +72,8 @@ class Supervising(BaseDaemon):
 
     def make_listeners(self) -> ListenerPool:
         """With datagram sockets for each worker."""
-        return ListenerPool(self.reactor, bind=self.settings.passed.bind_tcp, datagrams=DatagramPool(self._memory.slots))
+        passed = self.settings.passed
+        return ListenerPool(self.reactor, bind=passed.bind_tcp, datagrams=DatagramPool(self._memory.slots, passed.bind_udp))
 
     def number(self) -> int:
         """Of workers."""

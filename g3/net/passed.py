@@ -48,10 +48,10 @@ class PassedSockets:
         adjust(found, options)
         return found
 
-    def bind_udp(self, options: UDPListen) -> socket.socket:
-        """As g3.net.udp_listen.bind_udp, likewise."""
-        found = self._find(socket.SOCK_DGRAM, options.address)
-        return bind_udp(options) if found is None else found
+    def bind_udp(self, options: UDPListen, *, reuse_port: bool = False) -> socket.socket:
+        """As g3.net.udp_listen.bind_udp, likewise; with C{reuse_port} one more, beside it."""
+        found = None if reuse_port else self._find(socket.SOCK_DGRAM, options.address)
+        return bind_udp(options, reuse_port=reuse_port) if found is None else found
 
     def unused(self) -> list[str]:
         """A line for each that nobody listens on."""

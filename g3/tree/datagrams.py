@@ -112,16 +112,14 @@ class DatagramPool:
         sockets = there[:wanted]
         if len(sockets) == wanted:
             return sockets
-        if not sockets:
-            first = self._bind(options)
-            if wanted == 1:
-                return [first]
-            # Nobody else is there: what is bound beside it now is ours.
-            options = replace(options, address=(options.address[0], first.getsockname()[1]))
-            first.close()
         with contextlib.ExitStack() as undo:
-            for sock in sockets:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if not sockets:
+                # Without SO_REUSEPORT: nobody else may be there.
+                sockets.append(undo.enter_context(self._bind(options)))
+            if wanted > 1:
+                options = replace(options, address=(options.address[0], sockets[0].getsockname()[1]))
+                for sock in sockets:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             while len(sockets) < wanted:
                 sockets.append(undo.enter_context(self._bind(options, reuse_port=True)))
             undo.pop_all()
