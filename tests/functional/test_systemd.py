@@ -4,15 +4,22 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
+import shutil
 import signal
 import socket
+import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 from g3.control.endpoint import MAX_PATH
 from tests.functional.harness import BIN, Daemon, environment, passing
+from tests.functional.needs import ROOT, need
 from tests.functional.processes import Process, free_port
 from tests.functional.test_upgrade import UpgradeCase
-from tests.functional.test_workers import workers
+from tests.functional.test_workers import status, wait_for, workers
 from tests.upstream import upstream_dir
 
 
@@ -149,3 +156,71 @@ class ActivationTests(NotifyCase):
         self.addCleanup(helper.kill)
         self.assertEqual(self.hear()["READY"], "1")
         self.assertEqual(helper.stop(signal.SIGTERM), 0)
+
+
+class UnitTests(NotifyCase):
+    """The units in examples/systemd, which the how-to tells operators to install."""
+
+    def unit(self) -> str:
+        """The service unit of a group called test, with places of this test in place of the system's."""
+        text = (ROOT / "examples" / "systemd" / "g3proxy@.service").read_text().replace("%i", "test").replace("/opt/g3/bin", str(BIN))
+        return text.replace("/etc/g3proxy", str(self.directory)).replace("/run/g3proxy", str(self.control))
+
+    def words(self, name: str) -> list[str]:
+        """A command of the unit."""
+        (line,) = re.findall(rf"^{name}=(.*)$", self.unit(), re.MULTILINE)
+        return shlex.split(line)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.control = Path(tempfile.mkdtemp(prefix="g3t"))
+        self.addCleanup(shutil.rmtree, self.control)
+        (self.directory / "test").mkdir()
+
+    def rewrite(self, text: str) -> None:
+        (self.directory / "test" / "main.yaml").write_text(text)
+
+    def test_systemd_understands_them(self) -> None:
+        """Both, without a complaint; what the service needs of a machine is there in the test."""
+        need("systemd-analyze")
+        for name in ("g3proxy@.service", "g3proxy@.socket"):
+            text = (ROOT / "examples" / "systemd" / name).read_text().replace("/opt/g3/bin/g3proxy", "/bin/true")
+            (self.directory / name).write_text(text)
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", *(str(self.directory / f"g3proxy@edge.{kind}") for kind in ("service", "socket"))],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_their_commands_start_upgrade_and_refuse(self) -> None:
+        """As systemd runs them: the start is ready, a reload is another process that has taken over when its command ends, and one with a broken
+        configuration fails and changes nothing."""
+        env = {**os.environ, **environment(), **self.environment}
+        self.number = 2
+        self.rewrite(self.config())
+        first = Process("g3proxy", self.words("ExecStart"), self.directory / "log", env=env)
+        self.addCleanup(first.kill)
+        self.assertEqual(self.hear()["READY"], "1")
+        self.assertEqual(self.get(), (200, b"hello"))
+        pid_file = self.control / "test.pid"
+        self.assertEqual(int(pid_file.read_text()), first.pid)
+        done = subprocess.run(self.words("ExecReload"), env=env, capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        second = int(pid_file.read_text())
+        self.assertEqual(self.hear(), {"MAINPID": str(second)})
+        self.assertEqual(self.hear()["READY"], "1")
+        try:
+            self.assertEqual(first.wait(), 0)
+            self.rewrite("nonsense: 1")
+            done = subprocess.run(self.words("ExecReload"), env=env, capture_output=True, text=True, timeout=60, check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("nonsense", done.stderr)
+            self.assertEqual(self.get(), (200, b"hello"))
+            self.assertEqual(int(pid_file.read_text()), second)
+        finally:
+            os.kill(second, signal.SIGTERM)
+        self.assertEqual(self.hear()["STOPPING"], "1")
+        wait_for(lambda: not status(second), "it is gone")
