@@ -503,16 +503,17 @@ class RedisTests(KeymessTestCase):
     def put(self, path: Path, field: str) -> None:
         self.cli("HSET", "g3keymess:keys", field, path.read_text())
 
-    def store(self, **more: str) -> Path:
+    def store(self, workers: int = 0, **more: str) -> Path:
         keys = "".join(f"    {key}: {value}\n" for key, value in more.items())
-        return self.config(store=f"    type: redis\n    url: redis://:word@127.0.0.1:{self.redis_port}/3\n    refresh_interval: 100ms\n{keys}")
+        store = f"    type: redis\n    url: redis://:word@127.0.0.1:{self.redis_port}/3\n    refresh_interval: 100ms\n{keys}"
+        return self.config(store=store, workers=workers)
 
     def test_keys_are_there_before_the_server_is_and_follow(self) -> None:
-        """Those that come are loaded, those that go are forgotten, those that lie about their identifier are refused."""
+        """Those that come are loaded, those that go are forgotten, those that lie about their identifier are refused. So it is in all workers."""
         self.put(self.keys / "rsa2048.key", self.skis["rsa2048"])
         self.put(self.keys / "ec256.key", "ab" * 20)
         self.cli("HSET", "g3keymess:keys", "junk", "junk")
-        daemon = self.start(self.store(), arguments=("-v",))
+        daemon = self.start(self.store(workers=2), arguments=("-v",))
         self.assertEqual(len(self.ask(self.skis["rsa2048"])), 271)
         self.assertEqual(daemon.ctl("list", "key").stdout.split(), [self.skis["rsa2048"]])
         self.assertIn(f"field {'ab' * 20} was not loaded: its key is {self.skis['ec256']}", daemon.output())
@@ -520,7 +521,7 @@ class RedisTests(KeymessTestCase):
         daemon.wait_until(lambda: self.skis["ec256"] in daemon.ctl("list", "key").stdout, "the new key is loaded")
         self.cli("HDEL", "g3keymess:keys", self.skis["rsa2048"])
         daemon.wait_until(lambda: self.skis["rsa2048"] not in daemon.ctl("list", "key").stdout, "the key is forgotten")
-        self.assertEqual(self.ask(self.skis["rsa2048"])[-1], 2)
+        daemon.wait_until(lambda: [self.ask(self.skis["rsa2048"])[-1] for _ in range(4)] == [2] * 4, "by all workers")
         self.assertNotIn(":word", daemon.output())
 
     def test_when_redis_fails_what_is_loaded_stays(self) -> None:
