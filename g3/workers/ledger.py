@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import mmap
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,17 +23,19 @@ from zope.interface import classImplements, implementedBy
 from g3.metrics.stats import Stats
 
 if TYPE_CHECKING:
-    import mmap
     from collections.abc import Iterator
 
     from g3.metrics.sample import Tags
 
 log = Logger()
 
-#: Lines of a ledger, and bytes of a line; pages that are not written to take no memory.
+#: Lines of a ledger, and bytes of a line. Before the first is a page that says how many were ever used: what is behind them is not even looked at,
+#: so that it takes no memory.
 LINES: Final = 1024
 LINE: Final = 1024
-SIZE: Final = LINES * LINE
+_FIRST: Final = mmap.PAGESIZE
+SIZE: Final = _FIRST + LINES * LINE
+_EVER_USED: Final = struct.Struct("=Q")
 #: Digest of the key, number of counters, number of values.
 _HEAD: Final = struct.Struct("=32sQQ")
 _CELL: Final = 8
@@ -116,23 +119,26 @@ class Ledger:
     def __init__(self, mapping: mmap.mmap, start: int) -> None:
         self._map = mapping
         self._start = start
+        self._ever_used: int = _EVER_USED.unpack_from(mapping, start)[0]
         self._lines: dict[bytes, int] = {}
         self._free: list[int] = []
-        for line in range(LINES):
+        for line in range(self._ever_used):
             digest, _, values = self._head(line)
             if values:
                 self._lines[digest] = line
             else:
                 self._free.append(line)
-        self._free.reverse()
         self._told = False
 
+    def _at(self, line: int) -> int:
+        return self._start + _FIRST + line * LINE
+
     def _head(self, line: int) -> tuple[bytes, int, int]:
-        digest, counters, values = _HEAD.unpack_from(self._map, self._start + line * LINE)
+        digest, counters, values = _HEAD.unpack_from(self._map, self._at(line))
         return digest, counters, values
 
     def _values(self, line: int) -> int:
-        return self._start + line * LINE + _HEAD.size
+        return self._at(line) + _HEAD.size
 
     def share(self, key: Key, plain: object) -> object:
         """The object that counts in the line of C{key} in place of C{plain}; C{plain} itself when it has no such counters, or no line is free."""
@@ -153,22 +159,31 @@ class Ledger:
 
     def _line(self, digest: bytes, counters: int, values: int) -> int | None:
         line = self._lines.get(digest)
-        if line is None and self._free and 0 < values <= MOST_VALUES:
-            line = self._lines[digest] = self._free.pop()
-            self._map[self._start + line * LINE : self._start + (line + 1) * LINE] = bytes(LINE)
-            _HEAD.pack_into(self._map, self._start + line * LINE, digest, counters, values)
+        if line is None and 0 < values <= MOST_VALUES and (line := self._unused()) is not None:
+            self._lines[digest] = line
+            self._map[self._at(line) : self._at(line + 1)] = bytes(LINE)
+            _HEAD.pack_into(self._map, self._at(line), digest, counters, values)
         if line is None and not self._told:
             self._told = True
             log.warn("more than {lines} nodes have statistics: what some of them count is forgotten when their worker ends", lines=LINES)
         return line
+
+    def _unused(self) -> int | None:
+        if self._free:
+            return self._free.pop()
+        if self._ever_used == LINES:
+            return None
+        self._ever_used += 1
+        _EVER_USED.pack_into(self._map, self._start, self._ever_used)
+        return self._ever_used - 1
 
     def forget(self, key: Key, shared: object) -> None:
         """The node of C{key} is no more: its line is free."""
         cls = next((plain for plain, made in _classes.items() if isinstance(shared, made)), None)
         line = None if cls is None else self._lines.pop(_digest(key, cls), None)
         if line is not None:
-            _HEAD.pack_into(self._map, self._start + line * LINE, bytes(32), 0, 0)
-            self._free.insert(0, line)
+            _HEAD.pack_into(self._map, self._at(line), bytes(32), 0, 0)
+            self._free.append(line)
 
     def read(self, key: Key, cls: type[Stats]) -> dict[str, int]:
         """What is in the line of C{key}; empty when there is none."""

@@ -219,7 +219,11 @@ class LimitTable:
 
     def clear(self) -> None:
         """Nobody is in our slot: what it had alive is given back, its rows are those of the others."""
-        self._map.madvise(mmap.MADV_REMOVE, self._start + _HEADS + self._slot * _OF_SLOT, _OF_SLOT)
+        at = self._start + _HEADS + self._slot * _OF_SLOT
+        try:
+            self._map.madvise(mmap.MADV_REMOVE, at, _OF_SLOT)
+        except OSError:  # a kernel without it: the same, at the price of memory
+            self._map[at : at + _OF_SLOT] = bytes(_OF_SLOT)
 
     def share(self, key: Key, plain: object) -> object:
         """The limit to use in place of C{plain}; C{plain} itself when it is no limit, or there are too many."""

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from g3.limit.gauge import Gauge
+from g3.metrics.server import ServerStats
 from g3.workers.memory import Memory
 
 
@@ -35,6 +37,16 @@ class MemoryTests(SynchronousTestCase):
         memory.clear(0)
         self.assertEqual((list(memory.live), list(memory.serving)), ([0, 9], [0, 1]))
         self.assertEqual([row.busy for row in memory.rows], [0, 1])
+
+    def test_what_is_not_used_takes_no_memory(self) -> None:
+        """Looking into empty slots, and clearing them, touches some pages, not the megabytes that are set aside for each."""
+        memory = Memory(8)
+        for slot in range(8):
+            memory.clear(slot)
+            desk = memory.desk_of(slot)
+            desk.share(("server", "web", "t", "stats"), ServerStats("web"))
+            desk.share(("server", "web", "t", "alive"), Gauge())
+        self.assertLess(os.fstat(memory.descriptor).st_blocks * 512, 512 * 1024)
 
     def test_it_has_no_name_and_is_not_inherited_unasked(self) -> None:
         """A memfd with close-on-exec."""
