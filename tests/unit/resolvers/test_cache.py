@@ -104,6 +104,17 @@ class TableTest(SynchronousTestCase):
             table.store(f"n{now}", Record(("x",), None, now, 1000.0), now)
         self.assertLessEqual(len(table.trash), 3)
 
+    def test_a_name_that_is_stored_over_and_over_costs_no_more_than_one(self) -> None:
+        """The times of what was replaced are forgotten; those of others are not."""
+        table = Table(4)
+        table.store("old", Record(("192.0.2.1",), None, 1.0, 100.0), 0.0)
+        table.expire(2.0)
+        for _ in range(5000):
+            table.store("new", Record(("192.0.2.2",), None, 1000.0), 2.0)
+        self.assertLess(len(table._due), 2000)
+        self.assertIsNotNone(table.find("old", 99.0))
+        self.assertIsNone(table.find("old", 101.0))
+
     def test_names_that_never_come_back_do_not_pile_up(self) -> None:
         """A flood of names leaves no more than the size, and no unbounded list of times either."""
         table = Table(size=50)

@@ -20,6 +20,7 @@ from g3.config.value import ParseContext
 from g3.errors import ResolveError
 from g3.resolvers.c_ares import CAresConfig, CAresResolver
 from g3.resolvers.c_ares import driver as driver_module
+from g3.resolvers.c_ares.channel import AresChannel
 from g3.resolvers.c_ares.driver import ERRORS, CAresDriver, resolve_error, timeouts
 from g3.tree.node import NodeContext
 from tests.unit.resolvers.c_ares.scripted import NameServer, bare_reply, reply
@@ -232,6 +233,7 @@ class SilenceTest(Case):
         began = reactor.seconds()
         self.assertEqual(await self.failure(resolver, "silent.test"), "DriverError: Timeout")
         self.assertLess(reactor.seconds() - began, 1.7, "two tries of half a second, not of a whole one")
+        self.assertEqual(await resolver.query("last.test", 4), ("192.0.2.1",))  # and trial finds no timer left
 
     async def test_the_protective_timeout_ends_what_the_library_would_not(self) -> None:
         """Sooner than its own tries."""
@@ -270,10 +272,13 @@ class ChannelTest(Case):
     async def test_the_channel_is_renewed_so_that_the_librarys_own_cache_stays_small(self) -> None:
         """c-ares keeps answers without a limit of their number."""
         self.patch(driver_module, "MAX_QUERIES", 20)
+        made: list[Any] = []
+        self.patch(driver_module, "AresChannel", lambda *given: made.append(AresChannel(*given)) or made[-1])
         resolver = self.resolver()
         for number in range(45):
             await resolver.query(f"n{number}.test", 4)
         self.assertLessEqual(resolver._driver.plan[0].current().asked, 20)  # type: ignore[union-attr]
+        self.assertLessEqual(sum(not channel._closed for channel in made), 2, "one to ask, one for the hosts file")
 
     async def test_what_is_asked_anew_reaches_a_server(self) -> None:
         """Not the cache that c-ares has for itself, which would keep an answer for as long as its TTL is, whatever our keys say."""
