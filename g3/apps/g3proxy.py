@@ -124,6 +124,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """The command of the daemon whose parser C{top} is; its exit status."""
+    try:
+        return _run(top, argv)
+    except KeyboardInterrupt:  # before the daemon has its own handler
+        return 128 + signal.SIGINT
+
+
+def _run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     program = top.prog
     options = top.parse_args(argv)
     if options.completion:
@@ -142,10 +149,7 @@ def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     except usage.error as error:
         fail(f"{program}: {error}")
     runner = Runner(config, options, program)
-    try:
-        runner.run()  # type: ignore[no-untyped-call]
-    except KeyboardInterrupt:  # before the reactor has it
-        return 128 + signal.SIGINT
+    runner.run()  # type: ignore[no-untyped-call]
     if runner._exitSignal is not None:
         app._exitWithSignal(runner._exitSignal)  # type: ignore[no-untyped-call]
     return 0
