@@ -21,6 +21,7 @@ from g3.net.transport import call_soon
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from g3.net.quic.tickets import TicketOffice
     from g3.task import SocketAddress
 
 log = Logger()
@@ -31,14 +32,16 @@ SEND_BUFFER: Final = 1 << 17
 _STEP: Final = 4
 #: RFC 9000 section 20.1; and what a stream is broken off with, a number that QUIC leaves to what is spoken inside.
 NO_ERROR: Final = 0
+_PROTOCOL_VIOLATION: Final = 0x0A
 _ABORTED: Final = 0
 
 
 class FlowControlled(QuicConnection):
     """A connection whose windows are ours to open (RFC 9000 section 4.1)."""
 
-    def __init__(self, **words: Any) -> None:
+    def __init__(self, tickets: TicketOffice | None = None, **words: Any) -> None:
         super().__init__(**words)
+        self._tickets = tickets
         for limit, most in ((self._local_max_streams_bidi, MOST_STREAMS), (self._local_max_streams_uni, 0)):
             # What the handshake tells the client.
             limit.value = limit.sent = most
@@ -90,6 +93,11 @@ class FlowControlled(QuicConnection):
     def unsent(self) -> bool:
         """Whether something of any stream is not acknowledged yet."""
         return any(not stream.sender.is_finished for stream in self._streams.values())
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        super()._initialize(peer_cid)
+        if self._tickets is not None:
+            self._tickets.attach(self.tls)
 
     def _write_connection_limits(self, builder: Any, space: Any) -> None:
         limit = self._local_max_data
@@ -243,7 +251,7 @@ class QUICPeer:
         self._flush()
 
     def _after(self) -> None:
-        while (event := self.quic.next_event()) is not None:
+        while self._ended is not None and (event := self.quic.next_event()) is not None:
             self._heard(event)
         starved, self.starved = self.starved, set()
         for lane in starved:
@@ -252,6 +260,10 @@ class QUICPeer:
 
     def _heard(self, event: Any) -> None:
         if isinstance(event, events.StreamDataReceived):
+            if not self.established:
+                # Early data: whoever recorded it could send it again, from any address.
+                self.close(_PROTOCOL_VIOLATION, "early data is not accepted")
+                return
             self._data(event.stream_id, event.data, event.end_stream)
         elif isinstance(event, events.ConnectionIdIssued):
             self._ids(self, event.connection_id, True)

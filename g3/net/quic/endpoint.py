@@ -273,8 +273,12 @@ class QUICEndpoint:
         return None
 
     def _accept(self, offer: Offer, header: Any, original: bytes, retried: bytes | None, address: SocketAddress, local: SocketAddress) -> QUICPeer:
+        settings = offer.settings
         quic = FlowControlled(
-            configuration=offer.settings.configuration, original_destination_connection_id=original, retry_source_connection_id=retried
+            settings.tickets,
+            configuration=settings.configuration,
+            original_destination_connection_id=original,
+            retry_source_connection_id=retried,
         )
         peer = QUICPeer(
             self._reactor,
@@ -286,7 +290,7 @@ class QUICEndpoint:
             ids=self._named,
             ended=lambda peer: self._ended(offer, peer, timer),
         )
-        timer = self._reactor.callLater(offer.settings.handshake_timeout, self._late, peer)
+        timer = self._reactor.callLater(settings.handshake_timeout, self._late, peer)
         peer.on_established = lambda: self._established(timer)
         self._all.add(peer)
         self._shaking += 1

@@ -10,11 +10,13 @@ from aioquic.quic.configuration import QuicConfiguration
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from g3.errors import ConfigError
+from g3.net.quic.tickets import TicketOffice
 from g3.net.tls.options import TLSVersion
-from g3.net.tls.policy import Choice, load_chain
+from g3.net.tls.policy import Choice, load_chain, session_id_context
 
 if TYPE_CHECKING:
     from g3.net.tls.options import CertificatePair, ServerTLSOptions
+    from g3.net.tls.tickets import TicketKeys
 
 #: Seconds without a packet after which a connection ends (as upstream).
 IDLE_TIMEOUT = 30.0
@@ -54,10 +56,11 @@ class QUICSettings:
 
     configuration: QuicConfiguration
     handshake_timeout: float
+    tickets: TicketOffice | None = None
 
 
-def quic_settings(options: ServerTLSOptions) -> QUICSettings:
-    """Settings of a server.
+def quic_settings(options: ServerTLSOptions, keys: TicketKeys | None = None) -> QUICSettings:
+    """Settings of a server, that issues tickets if it has C{keys}.
 
     @raise ConfigError: something in C{options} cannot be honoured.
     """
@@ -66,7 +69,8 @@ def quic_settings(options: ServerTLSOptions) -> QUICSettings:
         raise ConfigError(problems)
     configuration = QuicConfiguration(is_client=False, idle_timeout=IDLE_TIMEOUT, max_data=WINDOW, max_stream_data=STREAM_WINDOW)
     _use(configuration, Choice(options.cert_pairs, lambda pairs: pairs).default[0])
-    return QUICSettings(configuration, options.handshake_timeout)
+    tickets = None if keys is None else TicketOffice(keys, session_id_context(options, ()))
+    return QUICSettings(configuration, options.handshake_timeout, tickets)
 
 
 def _use(configuration: QuicConfiguration, pair: CertificatePair) -> None:

@@ -69,6 +69,10 @@ class Ticketing:
                 log.warn("TLS sessions are resumed only by the worker that began them: {error}", error=error)
             return TicketedTLS(tls, None)
 
+    def keys(self, ticketer: Ticketer | None = None) -> TicketedKeys:
+        """Keys alone. Start and release them as L{serve} says."""
+        return TicketedKeys(self._entry(ticketer or _LOCAL))
+
     def _entry(self, ticketer: Ticketer) -> _Entry:
         entry = self._entries.get(ticketer)
         if entry is None:
@@ -104,11 +108,10 @@ class _Entry:
                 self._follower.stop()
 
 
-class TicketedTLS:
-    """One server's TLS, C{tls}, and its claim on the ticket keys."""
+class TicketClaim:
+    """One server's claim on ticket keys."""
 
-    def __init__(self, tls: ServerTLS, entry: _Entry | None) -> None:
-        self.tls = tls
+    def __init__(self, entry: _Entry | None) -> None:
         self._entry = entry
 
     def start(self) -> None:
@@ -121,6 +124,22 @@ class TicketedTLS:
         entry, self._entry = self._entry, None
         if entry is not None:
             entry.release()
+
+
+class TicketedTLS(TicketClaim):
+    """One server's TLS, C{tls}, and its claim on the keys of its tickets."""
+
+    def __init__(self, tls: ServerTLS, entry: _Entry | None) -> None:
+        super().__init__(entry)
+        self.tls = tls
+
+
+class TicketedKeys(TicketClaim):
+    """The keys themselves, C{keys}, for who seals tickets without OpenSSL."""
+
+    def __init__(self, entry: _Entry) -> None:
+        super().__init__(entry)
+        self.keys = entry.keys
 
 
 class Follower:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from g3.net.quic.connection import QUICPeer
     from g3.net.quic.endpoint import Offer
     from g3.net.quic.settings import QUICSettings
+    from g3.net.tls.ticketer import TicketedKeys
     from g3.task import SocketAddress
     from g3.tree.datagrams import DatagramClaim
     from g3.tree.node import NodeContext
@@ -47,6 +48,7 @@ class PlainQUICPortServer(Node):
         self.listen_stats: ListenStats = self.lasting("server", "listen", lambda: ListenStats(config.name))
         self._next = context.slot("server", config.server)
         self._claim: DatagramClaim | None = None
+        self._tickets: TicketedKeys | None = None
         self._settings: QUICSettings
         self._endpoint: QUICEndpoint
         self._offer: Offer
@@ -54,15 +56,26 @@ class PlainQUICPortServer(Node):
     # -- life
 
     def prepare(self) -> None:
-        self._settings = quic_settings(self.config.quic_server)
-        self._claim = self.context.listeners.datagrams.claim(self.config.listen, self)
+        options = self.config.quic_server
+        try:
+            if not options.no_session_ticket:
+                self._tickets = self.context.ticketing.keys(self.config.tls_ticketer)
+            self._settings = quic_settings(options, None if self._tickets is None else self._tickets.keys)
+            self._claim = self.context.listeners.datagrams.claim(self.config.listen, self)
+        except ConfigError:
+            self.discard()
+            raise
 
     def discard(self) -> None:
         if self._claim is not None:
             self._claim.release()
+        if self._tickets is not None:
+            self._tickets.release()
 
     def start(self) -> None:
         assert self._claim is not None
+        if self._tickets is not None:
+            self._tickets.start()
         self.listen_stats.online = True
         self.listen_stats.instances += 1
         self.context.metrics.add(self.listen_stats)
@@ -79,7 +92,7 @@ class PlainQUICPortServer(Node):
         if self._claim.last and not self._moved():
             self._offer.close("the server goes offline")
         drained = self._offer.withdraw()
-        self._claim.release()
+        self.discard()
         return drained.addCallback(self._ended)
 
     def _ended(self, _: object) -> None:

@@ -19,7 +19,9 @@ from g3.net.quic import endpoint as endpoint_module
 from g3.net.quic.connection import SEND_BUFFER
 from g3.net.quic.endpoint import QUICEndpoint
 from g3.net.quic.settings import IDLE_TIMEOUT, MOST_STREAMS, STREAM_WINDOW, WINDOW, quic_problems, quic_settings, quic_warnings
+from g3.net.quic.tickets import TicketOffice
 from g3.net.tls.options import OCSPResponse, ServerTLSOptions, TLSVersion
+from g3.net.tls.tickets import LocalKeys, LocalSecrets
 from g3.testing.streams import HalfCloseRecorder, pump
 from tests.unit.net.tls.certs import authority, pair
 
@@ -76,12 +78,14 @@ class Owner:
 class Client:
     """A client of aioquic."""
 
-    def __init__(self, case: QUICCase, port: int) -> None:
-        configuration = QuicConfiguration(is_client=True, server_name="a.test")
+    def __init__(self, case: QUICCase, port: int, ticket: Any = None) -> None:
+        configuration = QuicConfiguration(is_client=True, server_name="a.test", session_ticket=ticket)
         configuration.load_verify_locations(cadata=authority().pem.data)
         self.case = case
         self.address = ("198.51.100.1", port)
-        self.quic = QuicConnection(configuration=configuration)
+        self.tickets: list[Any] = []
+        self.quic = QuicConnection(configuration=configuration, session_ticket_handler=self.tickets.append)
+        self.resumed = False
         self.data: dict[int, bytes] = {}
         self.ended: set[int] = set()
         self.resets: list[int] = []
@@ -104,6 +108,7 @@ class Client:
                 self.terminated = event
             elif isinstance(event, events.HandshakeCompleted):
                 self.connected = True
+                self.resumed = event.session_resumed
 
     def stream(self, number: int) -> Any:
         return self.quic._streams[number]
@@ -125,13 +130,13 @@ class QUICCase(SynchronousTestCase):
     def wire(self) -> Any:
         return self.endpoint._socket
 
-    def client(self) -> Client:
-        client = Client(self, 40000 + len(self.clients))
+    def client(self, ticket: Any = None) -> Client:
+        client = Client(self, 40000 + len(self.clients), ticket)
         self.clients.append(client)
         return client
 
-    def connected(self) -> Client:
-        client = self.client()
+    def connected(self, ticket: Any = None) -> Client:
+        client = self.client(ticket)
         self.exchange()
         self.assertTrue(client.connected)
         return client
@@ -458,6 +463,52 @@ class EndTests(QUICCase):
         self.wire.received(data, (("198.51.100.9", 9), None))
         self.wire.received(b"\xc3\x00\x00\x00\x01\x08" + data.ljust(1300, b"\0"), (("198.51.100.9", 9), None))
         self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class TicketTests(QUICCase):
+    """Sessions that are resumed."""
+
+    def offered(self, keys: Any, **more: Any) -> None:
+        """What clients find from now on."""
+        self.endpoint.offer(self.owner, quic_settings(ServerTLSOptions(cert_pairs=(pair("a.test"),), **more), keys))
+
+    def test_a_session_is_resumed_wherever_the_keys_are(self) -> None:
+        """And the resumed connection brings the next ticket."""
+        keys = LocalKeys(LocalSecrets(self.clock.seconds), 100)
+        self.offered(keys)
+        (ticket,) = self.connected().tickets
+        self.offered(keys)
+        client = self.connected(ticket)
+        self.assertTrue(client.resumed)
+        client.quic.send_stream_data(0, b"x", end_stream=True)
+        self.exchange()
+        self.assertEqual((self.owner.heard[0].data, self.owner.streams[0].tls.resumed), (b"x", True))
+        self.assertEqual(len(client.tickets), 1)
+        self.offered(LocalKeys(LocalSecrets(self.clock.seconds), 100))
+        self.assertFalse(self.connected(ticket).resumed, "another's keys")
+        self.offered(keys, session_id_context="other")
+        self.assertFalse(self.connected(ticket).resumed, "another configuration's")
+
+    def test_without_keys_there_are_no_tickets(self) -> None:
+        self.assertEqual(self.connected().tickets, [])
+
+    def test_early_data_is_not_accepted(self) -> None:
+        """Also of a client that was not offered it."""
+        self.offered(LocalKeys(LocalSecrets(self.clock.seconds), 100))
+        (ticket,) = self.connected().tickets
+        self.assertIsNone(ticket.max_early_data_size)
+        ticket.max_early_data_size = 0xFFFFFFFF
+        client = self.client(ticket)
+        client.quic.send_stream_data(0, b"once more")
+        self.exchange()
+        self.assertEqual((self.owner.streams, self.owner.over, client.connected), ([], [False], False))
+
+    @given(st.binary(max_size=300))
+    def test_what_is_no_ticket_opens_nothing(self, data: bytes) -> None:
+        keys = LocalKeys(LocalSecrets(self.clock.seconds), 100)
+        office = TicketOffice(keys, b"context")
+        self.assertIsNone(office.open(data))
+        self.assertIsNone(office.open(keys.current().name + data))
 
 
 class SettingsTests(SynchronousTestCase):
