@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -85,6 +86,15 @@ def run_g3proxy(
         timeout=seconds,
         check=False,
     )
+
+
+def take_descriptors() -> None:
+    """As many descriptors as we are allowed: some tests have a thousand clients."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+take_descriptors()
 
 
 class Daemon(Process):
