@@ -56,13 +56,15 @@ class RoundTests(UpgradeCase):
         """All of a daemon."""
         return [daemon.pid, nursery(daemon), *workers(daemon)] if self.number else [daemon.pid]
 
-    def rounds(self, number: int) -> None:
-        """Nobody is refused, cut off or given less than all; tunnels live as long as they like, and then the old daemon ends."""
+    def test_five_rounds(self) -> None:
+        """Nobody is refused, cut off or given less than all; tunnels live as long as they like, and then the old daemon ends. Daemons with
+        workers and such that serve themselves succeed each other, in any order."""
+        self.number = 2
         daemon = self.daemon(arguments=("-m",))
         daemon.ctl("version")
         idle = descriptors(self.processes(daemon))
         with Traffic(self.port, rate=300, kept=8) as traffic:
-            for _ in range(number):
+            for self.number in (2, 0, 0, 2, 2):
                 before = daemon
                 with Traffic(self.port, rate=0, kept=0, tunnels=50) as long:
                     traffic.more(100)
@@ -81,15 +83,6 @@ class RoundTests(UpgradeCase):
     def alive(self, daemon: Daemon) -> int:
         lines = dict(line.split(": ") for line in daemon.ctl("server", "web", "status").stdout.splitlines())
         return int(lines["alive tasks"])
-
-    def test_one_process_after_the_other(self) -> None:
-        """Daemons that serve themselves."""
-        self.rounds(2)
-
-    def test_workers_after_workers(self) -> None:
-        """Daemons of several processes."""
-        self.number = 2
-        self.rounds(5)
 
 
 class RefusalTests(UpgradeCase):
