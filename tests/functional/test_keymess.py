@@ -310,6 +310,19 @@ class WorkerTests(KeymessTestCase):
     def all_sign(self, clients: list[socket.socket], ski: str) -> bool:
         return [len(self.ask_on(sock, ski)) for sock in clients] == [271] * len(clients)
 
+    def test_a_successor_takes_over(self) -> None:
+        """The same port, the same answers, another process; a client of the old one is served to its end."""
+        first = self.start(self.config())
+        self.assertEqual(first.ctl("version").returncode, 0)
+        (old,) = self.clients(1)
+        second = self.start(self.config(workers=2), beside=first)
+        self.assertEqual(second.ctl("version").returncode, 0)
+        self.workers(second, 2)
+        self.assertTrue(self.all_sign([old, *self.clients()], self.skis["rsa2048"]))
+        old.close()
+        self.assertEqual(first.wait(), 0)
+        self.assertTrue(self.all_sign(self.clients(1), self.skis["rsa2048"]))
+
     def test_every_worker_has_every_key(self) -> None:
         """Those of the start, those that come later by file or command; the replacement of a worker too, when the files are gone. What was
         counted and the tags that were added stay."""
