@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import socket
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from g3.net.listen import EXHAUSTED_PAUSE, Room
 from g3.workers.balance import ABOVE, MOMENT, PATIENCE, YIELDS, Share, SharedListener
 from g3.workers.memory import Memory
 
@@ -145,6 +147,19 @@ class SharedListenerTests(SynchronousTestCase):
             taken.append(self.look())
         self.assertEqual(taken, [0] * PATIENCE + [4])
         self.assertLess(MOMENT * PATIENCE, 0.2)
+
+    def test_without_room_it_rests_like_any_listener(self) -> None:
+        """Whoever waits is for another worker, or for later."""
+        load = SimpleNamespace(live=7)
+        listener = SharedListener(self.clock, self.listener.socket, self.accept, Share(self.memory, 0), room=Room(load, 16))  # type: ignore[arg-type]
+        listener.start()
+        self.clients(2)
+        listener.doRead()
+        self.assertEqual((len(self.accepted), len(self.clock.getDelayedCalls())), (0, 1))
+        load.live = 0
+        self.clock.advance(EXHAUSTED_PAUSE)
+        listener.doRead()
+        self.assertEqual(len(self.accepted), 2)
 
     def test_what_is_taken_is_told(self) -> None:
         """For the others to see."""
