@@ -16,7 +16,7 @@ from aioquic.asyncio.client import connect
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 
-from tests.functional.harness import run_g3proxy
+from tests.functional.harness import Daemon, run_g3proxy
 from tests.functional.observed import ObservedCase
 from tests.functional.peers import RecordingOrigin
 from tests.functional.processes import free_port
@@ -55,9 +55,9 @@ class QUICPortCase(ObservedCase):
         self.addCleanup(self.origin.close)
         self.port = free_port()
 
-    def start(self, more: str = "", quic: str = "", next_: str = "http", to: int = 1) -> Any:
+    def start(self, more: str = "", quic: str = "", next_: str = "http", to: int = 1, **options: Any) -> Daemon:
         text = SERVERS.format(port=self.port, next=next_, more=more, quic=quic, to=to)
-        daemon = self.start_daemon(self._head + text)
+        daemon = self.start_daemon(self._head + text, **options)
         daemon.wait_listening(self.port, kind="udp")
         return daemon
 
@@ -293,6 +293,14 @@ class LifeTests(QUICPortCase):
 class WorkerTests(QUICPortCase):
     """Several workers, each with its socket."""
 
+    def succeeded(self, before: Daemon) -> Daemon:
+        """The daemon that took over from one, which has ended."""
+        daemon = Daemon(self.directory / "g3proxy.yaml", self.directory, beside=before, arguments=("-m",))
+        self.addCleanup(daemon.quit)
+        self.assertEqual(before.wait(30), 0)
+        before.check_log()
+        return daemon
+
     async def resumptions(self) -> list[bool]:
         """Whether each of several connections, one after another, was resumed."""
         tickets: list[Any] = []
@@ -307,10 +315,11 @@ class WorkerTests(QUICPortCase):
         return seen
 
     def test_connections_stay_at_their_workers(self) -> None:
-        """Each of many has all its streams answered, and sessions are resumed at all of them; when a worker dies its connections end and new ones
-        find its replacement."""
+        """Each of many has all its streams answered, and sessions are resumed at all of them; a successor takes the sockets over; when a worker
+        dies its connections end and new ones find its replacement."""
         self._head = self._head.replace("thread_number: 0", "thread_number: 2")
-        daemon = self.start()
+        daemon = self.start(arguments=("-m",))
+        daemon.wait_until(lambda: "is ready" in daemon.output(), "it can be succeeded")
 
         self.assertEqual(self.run_client(self.resumptions()), [False] + [True] * 6)
 
@@ -319,6 +328,8 @@ class WorkerTests(QUICPortCase):
                 several = [await stack.enter_async_context(self.connection()) for _ in range(12)]
                 return list(await asyncio.gather(*(self.ask(quic) for quic in several for _ in range(3))))
 
+        self.assertEqual({answer[:12] for answer in self.run_client(client())}, {b"HTTP/1.1 200"})
+        daemon = self.succeeded(daemon)
         self.assertEqual({answer[:12] for answer in self.run_client(client())}, {b"HTTP/1.1 200"})
         first = set(workers(daemon))
         self.assertEqual(len(first), 2)
