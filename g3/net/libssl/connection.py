@@ -16,7 +16,6 @@ from g3.net.libssl.library import ROOM
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
 
     from g3.net.libssl.library import Library
 
@@ -33,21 +32,19 @@ live: WeakValueDictionary[int, LibsslConnection] = WeakValueDictionary()
 class LibsslConnection:
     """A connection in server state: on C{sock}, which must outlive it, or over two memory buffers.
 
-    @param side: what made it; its callbacks ask there. @param choose: see g3.net.tls.provider.ServerTLS.
+    @param side: what made it; its callbacks ask there.
     """
 
-    __slots__ = ("__weakref__", "_in", "_lib", "_out", "_ssl", "_tls", "choose", "first", "problem", "side", "sock")
+    __slots__ = ("__weakref__", "_in", "_lib", "_out", "_ssl", "_tls", "problem", "side", "sock")
 
-    def __init__(self, lib: Library, context: Any, side: Any, sock: socket.socket | None, choose: Callable[[str], Any] | None) -> None:
+    def __init__(self, lib: Library, context: Any, side: Any, sock: socket.socket | None) -> None:
         self._lib = lib
         tls = self._tls = lib.tls
         ssl = tls.SSL_new(context)
         if ssl == lib.ffi.NULL:
             raise MemoryError("no memory for a TLS connection")
         self._ssl: Any = lib.ffi.gc(ssl, tls.SSL_free)
-        #: Whose it is; C{first} is whose it was before the client said whom it wants.
-        self.side = self.first = side
-        self.choose = choose
+        self.side = side
         #: What went wrong in a callback.
         self.problem: Exception | None = None
         self.sock = sock

@@ -116,7 +116,6 @@ void SSL_CTX_free(SSL_CTX *ctx);
 long SSL_CTX_ctrl(SSL_CTX *ctx, int cmd, long larg, void *parg);
 long SSL_CTX_callback_ctrl(SSL_CTX *ctx, int cmd, void (*fp)(void));
 uint64_t SSL_CTX_set_options(SSL_CTX *ctx, uint64_t options);
-uint64_t SSL_CTX_get_options(const SSL_CTX *ctx);
 int SSL_CTX_set_cipher_list(SSL_CTX *ctx, const char *str);
 int SSL_CTX_set_ciphersuites(SSL_CTX *ctx, const char *str);
 int SSL_CTX_use_certificate(SSL_CTX *ctx, X509 *x);
@@ -124,14 +123,11 @@ int SSL_CTX_use_PrivateKey(SSL_CTX *ctx, EVP_PKEY *pkey);
 int SSL_CTX_check_private_key(const SSL_CTX *ctx);
 int SSL_CTX_set_session_id_context(SSL_CTX *ctx, const unsigned char *sid_ctx, unsigned int sid_ctx_len);
 void SSL_CTX_set_verify(SSL_CTX *ctx, int mode, void *callback);
-int SSL_CTX_get_verify_mode(const SSL_CTX *ctx);
 int SSL_CTX_set_default_verify_paths(SSL_CTX *ctx);
 X509_STORE *SSL_CTX_get_cert_store(const SSL_CTX *ctx);
 int SSL_CTX_add_client_CA(SSL_CTX *ctx, X509 *x);
 typedef int (*alpn_select)(SSL *ssl, const unsigned char **out, unsigned char *outlen, const unsigned char *in, unsigned int inlen, void *arg);
 void SSL_CTX_set_alpn_select_cb(SSL_CTX *ctx, alpn_select cb, void *arg);
-typedef int (*client_hello)(SSL *ssl, int *al, void *arg);
-void SSL_CTX_set_client_hello_cb(SSL_CTX *ctx, client_hello cb, void *arg);
 typedef int (*ticket_key)(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int enc);
 int SSL_CTX_set_tlsext_ticket_key_evp_cb(SSL_CTX *ctx, ticket_key cb);
 
@@ -154,12 +150,8 @@ const char *SSL_get_servername(const SSL *ssl, int type);
 void SSL_get0_alpn_selected(const SSL *ssl, const unsigned char **data, unsigned int *len);
 int SSL_session_reused(const SSL *ssl);
 long SSL_get_verify_result(const SSL *ssl);
-void SSL_set_verify(SSL *ssl, int mode, void *callback);
-uint64_t SSL_set_options(SSL *ssl, uint64_t options);
-uint64_t SSL_clear_options(SSL *ssl, uint64_t options);
 SSL_CTX *SSL_set_SSL_CTX(SSL *ssl, SSL_CTX *ctx);
 X509 *SSL_get1_peer_certificate(const SSL *ssl);
-int SSL_client_hello_get0_ext(SSL *ssl, unsigned int type, const unsigned char **out, size_t *outlen);
 """
 
 #: What libcrypto is asked for; libssl's functions are declared beside and found in libssl.

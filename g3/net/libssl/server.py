@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The C{libssl} provider of TLS servers: the host's OpenSSL, for what pyOpenSSL does not offer, the keys of session tickets.
 
-What it does is what g3.net.tls.context does for the same options. The server name decides in the first callback, before OpenSSL looks for a
-session to resume, so that a session is resumed only under the configuration that it was made under.
+What it does is what g3.net.tls.context does for the same options.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from g3.net.libssl.library import LibraryError, library
 from g3.net.tls.check import server_problems
 from g3.net.tls.errors import reason_of
 from g3.net.tls.options import TLSVersion
-from g3.net.tls.policy import Choice, load_chain, server_ciphers, session_id_context
+from g3.net.tls.policy import Choice, load_chain, server_ciphers, session_id_context, staple_for
 from g3.net.tls.provider import TLSInfo
 from g3.net.tls.tickets import NAME
 
@@ -79,14 +78,15 @@ class LibsslServer:
         self.handshake_timeout = options.handshake_timeout
         self.tickets = tickets
         self.alpn = tuple(word.encode("ascii") for word in alpn)
-        self.staple = options.ocsp_response.data if options.ocsp_response is not None else b""
         self._lib = library()
         self._by_name = Choice(options.cert_pairs, lambda some: LibsslServer(options, alpn, tickets, some))
-        self.context = _context(self._lib, self, pairs or self._by_name.default)
+        pairs = pairs or self._by_name.default
+        self.staple = staple_for(options, pairs)
+        self.context = _context(self._lib, self, pairs)
 
-    def open(self, sock: socket.socket | None, choose: Callable[[str], Any] | None = None) -> LibsslConnection:
+    def open(self, sock: socket.socket | None) -> LibsslConnection:
         """ServerTLS."""
-        return LibsslConnection(self._lib, self.context, self, sock, choose)
+        return LibsslConnection(self._lib, self.context, self, sock)
 
     def by_name(self, name: str) -> LibsslServer | None:
         """Whose certificates fit the name a client asks for; None: ours."""
@@ -129,9 +129,8 @@ class LibsslServer:
         finally:
             lib.crypto.X509_free(handle)
 
-    def objection(self, connection: LibsslConnection) -> str:
-        """Side: none, since who serves is chosen before a session is."""
-        return ""
+    def notice(self, connection: LibsslConnection) -> None:
+        """Side: nothing."""
 
     def remember(self, connection: LibsslConnection) -> None:
         """Side: nothing to keep; a client does."""
@@ -230,7 +229,6 @@ def _authorities(pems: tuple[PEM, ...]) -> list[x509.Certificate]:
 
 def _set_callbacks(lib: Library, context: Any, server: LibsslServer) -> None:
     ffi, tls, calls = lib.ffi, lib.tls, _callbacks()
-    tls.SSL_CTX_set_client_hello_cb(context, calls.hello, ffi.NULL)
     tls.SSL_CTX_callback_ctrl(context, _NAME_CALLBACK, ffi.cast("void (*)(void)", calls.named))
     if server.alpn:
         tls.SSL_CTX_set_alpn_select_cb(context, calls.alpn, ffi.NULL)
@@ -251,9 +249,7 @@ class _Callbacks:
     def __init__(self, lib: Library) -> None:
         self._lib = lib
         self._ffi = lib.ffi
-        self.hello = self._call("int (*)(SSL *, int *, void *)", self._client_hello, 0)
-        # The answer that makes OpenSSL keep the name with the session.
-        self.named = self._call("int (*)(SSL *, int *, void *)", lambda *_: _OK, _OK)
+        self.named = self._call("int (*)(SSL *, int *, void *)", self._named, _FATAL)
         self.alpn = self._call("alpn_select", self._select_alpn, _FATAL)
         self.ticket = self._call("ticket_key", self._ticket, -1)
         self.status = self._call("int (*)(SSL *, void *)", self._status, _NOACK)
@@ -271,14 +267,14 @@ class _Callbacks:
 
         return self._ffi.callback(kind, call, error=refusal)
 
-    def _client_hello(self, connection: LibsslConnection, _alert: Any, _argument: Any) -> int:
-        name = _server_name(self._lib, connection.handle)
-        chosen = None if connection.choose is None else connection.choose(name)
-        side = connection.side if chosen is None else chosen
-        side = side.by_name(name) or side
-        if side is not connection.side:
-            _switch(self._lib, connection, side)
-        return 1
+    def _named(self, connection: LibsslConnection, _alert: Any, _argument: Any) -> int:
+        tls, ssl = self._lib.tls, connection.handle
+        side = connection.side.by_name(self._lib.text(tls.SSL_get_servername(ssl, 0)))
+        if side is not None:
+            connection.side = side
+            tls.SSL_set_SSL_CTX(ssl, side.context)
+        # The answer that makes OpenSSL keep the name with the session.
+        return _OK
 
     def _select_alpn(self, connection: LibsslConnection, out: Any, length: Any, offered: Any, size: int, _argument: Any) -> int:
         words = bytes(self._ffi.buffer(offered, size))
@@ -290,8 +286,7 @@ class _Callbacks:
         return _OK
 
     def _ticket(self, connection: LibsslConnection, name: Any, iv: Any, cipher: Any, mac: Any, encrypt: int) -> int:
-        # Of whom the connection began with: the ticket is opened before anybody else is chosen.
-        tickets = connection.first.tickets
+        tickets = connection.side.tickets
         if encrypt:
             key = tickets.current()
             self._ffi.memmove(name, key.name, len(key.name))
@@ -324,31 +319,6 @@ class _Callbacks:
         self._ffi.memmove(copy, staple, len(staple))
         self._lib.tls.SSL_ctrl(connection.handle, _STATUS_RESPONSE, len(staple), copy)
         return _OK
-
-
-def _switch(lib: Library, connection: LibsslConnection, side: LibsslServer) -> None:
-    """Go on as C{side}: OpenSSL itself takes over little more than the certificate."""
-    tls, ssl, options, context = lib.tls, connection.handle, side.options, side.context
-    connection.side = side
-    tls.SSL_set_SSL_CTX(ssl, context)
-    tls.SSL_set_verify(ssl, tls.SSL_CTX_get_verify_mode(context), lib.ffi.NULL)
-    tls.SSL_clear_options(ssl, _OP_NO_TICKET)
-    tls.SSL_set_options(ssl, tls.SSL_CTX_get_options(context) & _OP_NO_TICKET)
-    tls.SSL_ctrl(ssl, _MIN, _VERSIONS[options.min_tls_version or TLSVersion.TLS1_2], lib.ffi.NULL)
-    tls.SSL_ctrl(ssl, _MAX, 0 if options.max_tls_version is None else _VERSIONS[options.max_tls_version], lib.ffi.NULL)
-    if options.supported_groups:
-        tls.SSL_ctrl(ssl, _GROUPS, 0, lib.ffi.from_buffer(options.supported_groups.encode() + b"\0"))
-
-
-def _server_name(lib: Library, ssl: Any) -> str:
-    """The DNS name in the ClientHello's server_name extension (RFC 6066 section 3), "" for none."""
-    out, length = lib.ffi.new("const unsigned char **"), lib.ffi.new("size_t *")
-    if lib.tls.SSL_client_hello_get0_ext(ssl, 0, out, length) != 1:
-        return ""
-    data = bytes(lib.ffi.buffer(out[0], length[0]))
-    size = int.from_bytes(data[3:5], "big")
-    good = len(data) == 5 + size and int.from_bytes(data[:2], "big") == 3 + size and data[2] == 0
-    return data[5:].decode("ascii", "replace") if good else ""
 
 
 def _find_protocol(offered: bytes, ours: tuple[bytes, ...]) -> int | None:

@@ -27,7 +27,7 @@ from g3.errors import ConfigError
 from g3.net.tls.check import client_problems, server_problems
 from g3.net.tls.errors import reason_of
 from g3.net.tls.options import SessionCache, TLSProtocol, TLSVersion
-from g3.net.tls.policy import Choice, server_ciphers, session_id_context
+from g3.net.tls.policy import Choice, server_ciphers, session_id_context, staple_for
 from g3.net.tls.provider import TLSInfo
 from g3.task import parse_ip
 
@@ -120,9 +120,8 @@ class _Side:
     def peer_certificate(self, connection: SSL.Connection) -> x509.Certificate | None:
         return connection.get_peer_certificate(as_cryptography=True)
 
-    def objection(self, connection: SSL.Connection) -> str:
-        """None."""
-        return ""
+    def notice(self, connection: SSL.Connection) -> None:
+        """Nothing."""
 
     def remember(self, connection: SSL.Connection) -> None:
         """Nothing to keep; a client does."""
@@ -158,15 +157,14 @@ class PyOpenSSLClient(_Side):
                 connection.set_session(session)
         return connection
 
-    def objection(self, connection: SSL.Connection) -> str:
-        """None; what C{insecure} lets pass is logged, once for each name and fault."""
+    def notice(self, connection: SSL.Connection) -> None:
+        """What C{insecure} lets pass is logged, once for each name and fault."""
         fault = _verify_error(connection) if self.options.insecure else ""
         if fault:
             name = (connection.get_servername() or b"").decode("ascii", "replace")
             if (name, fault) not in self._told and len(self._told) < _MOST_TOLD:
                 self._told.add((name, fault))
                 log.warn("tls_client is insecure: the certificate of {name} does not verify: {fault}", name=name or "a server", fault=fault)
-        return ""
 
     def remember(self, connection: SSL.Connection) -> None:
         if self.sessions is not None:
@@ -207,18 +205,11 @@ class PyOpenSSLServer(_Side):
         """Whose certificates fit the name a client asks for; None: ours."""
         return self._by_name.of(name) if self._by_name.needed else None
 
-    def open(self, sock: socket.socket | None, choose: Callable[[str], Any] | None = None) -> SSL.Connection:
+    def open(self, sock: socket.socket | None) -> SSL.Connection:
         connection = SSL.Connection(self.context, sock)
         connection.set_accept_state()
-        connection.set_app_data([self, choose])
+        connection.set_app_data(self)
         return connection
-
-    def objection(self, connection: SSL.Connection) -> str:
-        """OpenSSL looks for the session before the server name is known to us: one that was made elsewhere must not stand in for a client's
-        certificate."""
-        side = connection.get_app_data()[0]
-        crossed = side is not self and side.options.enable_client_auth and _lib.SSL_session_reused(connection._ssl)
-        return "a session of another server name is no client certificate" if crossed else ""
 
 
 def _refuse(problems: list[str]) -> None:
@@ -280,8 +271,8 @@ def _server_context(options: ServerTLSOptions, alpn: tuple[str, ...], pairs: tup
         authorities = _ask_client_certificate(context, options)
     # Without one OpenSSL refuses every resumption with a client certificate; and it keeps sessions from crossing configurations.
     context.set_session_id(session_id_context(options, authorities))
-    if options.ocsp_response is not None:
-        staple = options.ocsp_response.data
+    staple = staple_for(options, pairs)
+    if staple:
         context.set_ocsp_server_callback(lambda _connection, _data: staple)
     if alpn:
         context.set_alpn_select_callback(_alpn_chooser(alpn))
@@ -423,17 +414,10 @@ def _alpn_chooser(ours: tuple[str, ...]) -> Callable[[SSL.Connection, list[bytes
 
 
 def _choose_by_name(connection: SSL.Connection) -> None:
-    """The client said whom it wants: take the configuration that C{choose} names for it, and of that the certificate for the name."""
-    server, choose = connection.get_app_data()
-    name = (connection.get_servername() or b"").decode("ascii", "replace")
-    chosen = None if choose is None else choose(name)
-    side = server if chosen is None else chosen
-    side = side.by_name(name) or side
-    if side is not server:
-        connection.get_app_data()[0] = side
+    """The client said whom it wants: take the certificate for the name."""
+    side = connection.get_app_data().by_name((connection.get_servername() or b"").decode("ascii", "replace"))
+    if side is not None:
         connection.set_context(side.context)
-        # OpenSSL takes over little more than the certificate.
-        connection.set_verify(side.context.get_verify_mode(), None)
 
 
 def _not_revoked(_connection: SSL.Connection, staple: bytes, _data: object) -> bool:

@@ -40,10 +40,10 @@ async def connect(stream: Any, tls: ClientTLS, name: str, *, port: int = 0, time
 
 
 async def accept(
-    stream: Any, tls: ServerTLS, *, choose: Callable[[str], ServerTLS | None] | None = None, timeout: float | None = None
+    stream: Any, tls: ServerTLS, *, timeout: float | None = None
 ) -> TLSStream | TLSOverStream:
-    """Speak TLS as a server; the same guarantees as L{connect}. C{choose(server_name)} may name another configuration."""
-    return await _shake(stream, tls, lambda sock: tls.open(sock, choose), timeout)
+    """Speak TLS as a server; the same guarantees as L{connect}."""
+    return await _shake(stream, tls, tls.open, timeout)
 
 
 async def _shake(
@@ -109,10 +109,7 @@ class _Handshake:
         self.fail(TLSHandshakeFailed(self.side.reason(self.connection, error)))
 
     def succeed(self) -> None:
-        objection = self.side.objection(self.connection)
-        if objection:
-            self.fail(TLSHandshakeFailed(objection))
-            return
+        self.side.notice(self.connection)
         self.leave(keep=True)
         self.done.callback(self.connection)
 

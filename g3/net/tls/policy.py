@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 from g3.net.tls.options import TLSVersion
 from g3.task import parse_ip
@@ -49,6 +50,14 @@ def session_id_context(options: ServerTLSOptions, authorities: Iterable[bytes]) 
     for der in authorities:
         digest.update(hashlib.sha256(der).digest())
     return digest.digest()
+
+
+def staple_for(options: ServerTLSOptions, pairs: Iterable[CertificatePair]) -> bytes:
+    """The OCSP response to go with one of these certificates, b"" where it is about none of them."""
+    if options.ocsp_response is None:
+        return b""
+    about = {single.serial_number for single in ocsp.load_der_ocsp_response(options.ocsp_response.data).responses}
+    return options.ocsp_response.data if any(load_chain(pair)[0].serial_number in about for pair in pairs) else b""
 
 
 def load_chain(pair: CertificatePair) -> list[x509.Certificate]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
 
     from cryptography.x509 import Certificate
 
@@ -57,8 +56,8 @@ class Side(Protocol):
     def peer_certificate(self, connection: Any) -> Certificate | None:
         """The peer's own certificate."""
 
-    def objection(self, connection: Any) -> str:
-        """Why a handshake that succeeded must not count, "" for no reason."""
+    def notice(self, connection: Any) -> None:
+        """The handshake succeeded: log what is odd about it."""
 
     def remember(self, connection: Any) -> None:
         """Keep the session, for a later connection to resume. Called once application data came, since tickets come before it."""
@@ -74,6 +73,5 @@ class ClientTLS(Side, Protocol):
 class ServerTLS(Side, Protocol):
     """TLS as a server."""
 
-    def open(self, sock: socket.socket | None, choose: Callable[[str], ServerTLS | None] | None = None) -> Any:
-        """A connection in server state. C{choose} may name another configuration for the server name the client asked for; it must be of the
-        same provider."""
+    def open(self, sock: socket.socket | None) -> Any:
+        """A connection in server state; over memory without a socket."""

@@ -10,10 +10,9 @@ from typing import Any
 from g3.errors import ConfigError
 from g3.net.libssl.connection import live
 from g3.net.libssl.server import libssl_server
-from g3.net.tls.options import OCSPResponse, ServerTLSOptions, SessionCache, TLSProtocol, TLSVersion
+from g3.net.tls.options import ServerTLSOptions, SessionCache, TLSProtocol
 from g3.net.tls.tickets import TicketKey
 from tests.unit.net.tls import test_streams
-from tests.unit.net.tls.certs import authority, pair
 
 
 def key(name: str) -> TicketKey:
@@ -121,18 +120,6 @@ class TicketTests(Provide, test_streams.TLSTestCase):
         _, says = await self.refused(test_streams.client_options(protocol=TLSProtocol.TLS1_2))
         self.assertIn("no keys today", says)
 
-    async def test_a_session_of_a_chosen_server_is_its_own(self) -> None:
-        """What one server name gave is no client certificate for another; under its own name it is resumed."""
-        keys, names = Keys(key("one")), (test_streams.NAME, "b.test")
-        guarded = libssl_server(test_streams.server_options(*names, enable_client_auth=True, ca_certificate=(authority().pem,)), (), keys)
-        front = libssl_server(test_streams.server_options(*names), (), keys)
-        client = self.client(cert_pair=pair("client.test"))
-        for options, name, resumed in ((client, "b.test", False), (client, "b.test", True), (client, test_streams.NAME, False)):
-            self.provide = lambda *_: _Choosing(front, guarded)  # type: ignore[method-assign]
-            self.assertEqual(await self.resumed(options, test_streams.server_options(), keys, name), resumed, name)
-        _, says = await self.refused(test_streams.client_options(), name="b.test")
-        self.assertIn("certificate", says)
-
     async def test_nothing_is_left_of_a_connection(self) -> None:
         before = len(live)
         self.assertFalse(await self.resumed(self.client(), test_streams.server_options(), KEYS))
@@ -140,19 +127,6 @@ class TicketTests(Provide, test_streams.TLSTestCase):
             stream.abortConnection()
         self.streams.clear()
         await self.until(lambda: len(live) <= before)
-
-
-class _Choosing:
-    """A side that chooses by name."""
-
-    def __init__(self, front: Any, other: Any) -> None:
-        self._front, self._other = front, other
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._front, name)
-
-    def open(self, sock: Any, _choose: Any = None) -> Any:
-        return self._front.open(sock, lambda name: self._other if name == "b.test" else None)
 
 
 class OptionTests(Provide, test_streams.TLSTestCase):
@@ -164,7 +138,3 @@ class OptionTests(Provide, test_streams.TLSTestCase):
         for options, words in (({"supported_groups": "P-1"}, "supported_groups: .*P-1"), ({"ciphers": ("NOSUCH",)}, "ciphers: .*NOSUCH")):
             error = self.assertRaises(ConfigError, libssl_server, test_streams.server_options(**options), (), KEYS)
             self.assertRegex(str(error), words)
-
-    def test_staples_are_kept_apart(self) -> None:
-        options = test_streams.server_options(ocsp_response=OCSPResponse(b"one"), min_tls_version=TLSVersion.TLS1_3)
-        self.assertEqual(libssl_server(options, (), KEYS).staple, b"one")

@@ -436,21 +436,25 @@ class StreamRules:
             one, _ = await self.shake(client_options(protocol=TLSProtocol.TLS1_2, ciphers=(ciphers,)), server_options(cert_pairs=pairs))
             self.assertIn(expected, type(one.peer_certificate.public_key()).__name__)
 
-    async def test_the_server_chooses_by_the_name_asked_for(self: Any) -> None:
-        other = self.provide(server_options("b.test"))
-        left, right = self.pair()
-        self.streams += [left, right]
-        asked: list[str] = []
-
-        def choose(name: str) -> Any:
-            asked.append(name)
-            return other if name == "b.test" else None
-
-        accepted = Deferred.fromCoroutine(accept(right, self.provide(server_options()), choose=choose))
-        one = await connect(left, client_context(client_options()), "b.test")
-        two = await accepted
-        self.streams += [one, two]
-        self.assertEqual((asked, two.server_name), (["b.test"], "b.test"))
+    async def test_the_certificate_is_that_of_the_name_asked_for(self: Any) -> None:
+        """Of two of one kind; under client authentication too, and sessions are resumed under either name."""
+        pairs = (pair("first.test"), pair("b.test"), pair("*.c.test"))
+        server = server_options(cert_pairs=pairs, enable_client_auth=True, ca_certificate=(authority().pem,))
+        client = client_options(cert_pair=pair("client.test"), session_cache=SessionCache.MANY, handshake_timeout=self.own + 3)
+        for name in ("b.test", "x.c.test", "first.test"):
+            seen = []
+            for _ in range(2):
+                one, two = await self.shake(client, server, name)
+                self.assertEqual(two.server_name, name)
+                self.assertIn("client.test", two.peer_certificate.subject.rfc4514_string())
+                seen.append(two.tls.resumed)
+                heard = HalfCloseRecorder()
+                one.start(heard)
+                two.start(HalfCloseRecorder())
+                two.write(b"x")
+                await self.until(lambda heard=heard: heard.data)
+                one.loseConnection()
+            self.assertEqual(seen, [False, True], name)
 
     async def test_without_sni_the_name_is_still_verified(self: Any) -> None:
         _, two = await self.shake(client_options(disable_sni=True))
