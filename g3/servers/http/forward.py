@@ -119,10 +119,12 @@ class Forward(Exchange):
     # -- towards the upstream
 
     def start(self) -> None:
-        if not self._take_buffered() or (self.task.user is not None and not self.admitted()):
+        if self._request_body is not None and not self._take_buffered():
             return
-        server = self.client.server
-        if server.destination.forbids(self.task.upstream):
+        task, server = self.task, self.client.server
+        if task.user is not None and not self.admitted():
+            return
+        if server.destination.forbids(task.upstream):
             server.stats.forbidden_dest_denied += 1
             self.fail(DestDenied())
             return
@@ -178,18 +180,18 @@ class Forward(Exchange):
     def _carry(self, escaper: Any) -> None:
         """Send over a kept connection if there is a live one, else over a new one."""
         capability = IHTTPForward(escaper, None)
-        if capability is None or (self.target.scheme == "ftp" and not capability.http_capability.forwards_ftp(self.request.method)):
+        target, task, scheme = self.target, self.task, self.target.scheme
+        if capability is None or (scheme == "ftp" and not capability.http_capability.forwards_ftp(self.request.method)):
             self.fail(MethodUnavailable())
             return
-        target, task = self.target, self.task
-        if target.tls is not None and target.scheme == "https" and capability.http_capability.forward_https:
+        if scheme == "https" and target.tls is not None and capability.http_capability.forward_https:
             self.tls = None  # the next proxy speaks it
         key = (escaper, task.upstream, None if self.tls is None else (self.tls, target.tls_name), task.path, task.user)
         kept = None if self._retried else self.client.take_kept(key, task.created)
-        sure = self.request.idempotent and not self.wants_body
+        sure = not self.wants_body and self.request.idempotent
         if kept is not None and ((sure and kept.idle_since + SURE > task.created) or kept.alive()):
             self.reused = True
-            capability.http_reuse(self.task)
+            capability.http_reuse(task)
             self._send(kept)
             return
         if kept is not None:
