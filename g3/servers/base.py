@@ -61,7 +61,7 @@ class Listener(Node):
     #: What makes our statistics from our name.
     make_stats: ClassVar[Callable[[str], Any]] = ServerStats
     #: ALPN protocols offered to TLS clients.
-    alpn: ClassVar[tuple[str, ...]] = ()
+    alpn: tuple[str, ...] = ()
     #: Whether a client that speaks TLS with the server that hands it on is served.
     takes_tls: ClassVar[bool] = True
     #: Most bytes of one read of a client.

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from g3.servers.http.headers import CustomHeaders
 from g3.servers.http.upstream import SharedPool
@@ -23,7 +23,7 @@ class HTTPServer(TaskServer):
     """
 
     config: HTTPServerConfig
-    alpn: ClassVar[tuple[str, ...]] = ("http/1.1", "http/1.0")
+    alpn: tuple[str, ...] = ("http/1.1", "http/1.0")
 
     def __init__(self, config: HTTPServerConfig, context: NodeContext) -> None:
         super().__init__(config, context)

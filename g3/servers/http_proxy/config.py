@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class HTTPProxyConfig(HTTPServerConfig, AuditKeys, TLSKeys, DestinationKeys):
     """A forward proxy for HTTP clients: absolute-form requests, CONNECT tunnels, and the well-known URIs that name another target.
 
-    Clients speak HTTP/1.0 or HTTP/1.1, over TCP or, with tls_server, over TLS.
+    Clients speak HTTP/1.0 or HTTP/1.1, over TCP or, with tls_server, over TLS; there also HTTP/2 where that is on.
     """
 
     type_word: ClassVar[str] = "http_proxy"
@@ -41,6 +41,7 @@ class HTTPProxyConfig(HTTPServerConfig, AuditKeys, TLSKeys, DestinationKeys):
         doc="Parameters after a user's name that choose the next proxy.",
     )
     allow_custom_host: bool = key(Bool(), default=True, doc="Let the Host header name another host than the URI; if not, 409.")
+    enable_http2: bool = key(Bool(), default=False, doc="Speak HTTP/2 with clients that want it, by ALPN; needs tls_server. Not of upstream.")
     enable_masque_udp: bool = key(
         Bool(), default=False, doc="Serve CONNECT-UDP (RFC 9298) over HTTP/1.1; 501 without. Not of upstream."
     )
@@ -59,5 +60,7 @@ class HTTPProxyConfig(HTTPServerConfig, AuditKeys, TLSKeys, DestinationKeys):
         super().check(at)
         if self.http_forward_mark_upstream and self.server_id is None:
             at.warn("http_forward_mark_upstream", "does nothing without server_id")
+        if self.enable_http2 and self.tls_server is None:
+            at.warn("enable_http2", "does nothing without tls_server")
         if self.username_params is not None and self.user_group is None:
             at.error("username_params", "username_params needs a user_group")

@@ -11,6 +11,7 @@ from g3.servers.http.proxy_status import ProxyStatus
 from g3.servers.http.server import HTTPServer
 from g3.servers.http_proxy.config import HTTPProxyConfig
 from g3.servers.http_proxy.connection import ProxyConnection
+from g3.servers.http_proxy.http2 import HTTP2Connection
 from g3.servers.http_proxy.target import Targets
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class HTTPProxyServer(HTTPServer):
 
     def __init__(self, config: HTTPProxyConfig, context: NodeContext) -> None:
         super().__init__(config, context)
+        if config.enable_http2:
+            self.alpn = ("h2", *self.alpn)
         if config.server_id is not None or config.echo_chained_info:
             self.custom_headers = CustomHeaders(
                 config.server_id, mark_upstream=config.http_forward_mark_upstream, echo_chained=config.echo_chained_info
@@ -38,5 +41,7 @@ class HTTPProxyServer(HTTPServer):
         self.targets = Targets(self.config, client_context(self.config.tls_client))
         super().prepare()
 
-    def serve(self, stream: Any, info: ClientInfo) -> ProxyConnection:
+    def serve(self, stream: Any, info: ClientInfo) -> ProxyConnection | HTTP2Connection:
+        if self.config.enable_http2 and getattr(stream, "alpn", "") == "h2":
+            return HTTP2Connection(self, stream, info, self.targets)
         return ProxyConnection(self, stream, info, self.targets)
