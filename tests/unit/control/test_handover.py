@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import tempfile
 import threading
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.protocol import Factory
+from twisted.protocols.basic import LineReceiver
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from g3.control.handover import take
+from g3.control.handover import Predecessor, take
 from g3.control.messages import ControlError, answer, failure
 from g3.control.server import send_beside
 from g3.errors import ConfigError
@@ -117,3 +120,70 @@ class TakeTests(SynchronousTestCase):
 
     def say(self, result: object, numbers: list[int], client: socket.socket) -> None:
         client.sendall(send_beside(client, answer(result), numbers))
+
+
+class Old(LineReceiver):
+    """A daemon that is asked to leave; C{answers} are what it says to each command, nothing when there are no more."""
+
+    delimiter = b"\n"
+
+    def __init__(self, asked: list[object], answers: list[bytes]) -> None:
+        self.asked = asked
+        self.answers = answers
+
+    def lineReceived(self, line: bytes) -> None:
+        self.asked.append(json.loads(line))
+        if self.answers:
+            self.transport.write(self.answers.pop(0))  # type: ignore[union-attr]
+
+
+class PredecessorTests(TestCase):
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        directory = tempfile.TemporaryDirectory(prefix="g3t")
+        self.addCleanup(directory.cleanup)
+        self.path = Path(directory.name) / "x.sock"
+        self.reactor: Any = reactor
+        self.asked: list[object] = []
+
+    def predecessor(self, *answers: bytes, uid: int | None = None, timeout: float = 10.0) -> Predecessor:
+        factory = Factory.forProtocol(lambda: Old(self.asked, list(answers)))  # type: ignore[arg-type]
+        port = self.reactor.listenUNIX(str(self.path), factory)
+        self.addCleanup(port.stopListening)
+        found = Predecessor(self.reactor, self.path, {os.geteuid() if uid is None else uid}, timeout)
+        self.addCleanup(found.close)
+        return found
+
+    async def test_it_gives_up_its_socket_and_then_leaves(self) -> None:
+        """It is told whose process it was."""
+        old = self.predecessor(answer("success"), answer("success"))
+        await old.release()
+        self.assertEqual(self.asked, [{"command": "release_controller", "arguments": {"pid": os.getpid()}}])
+        await old.retire()
+        self.assertEqual(self.asked[1:], [{"command": "offline", "arguments": {}}])
+
+    async def test_it_goes_on_when_we_cannot(self) -> None:
+        """After it gave up its socket."""
+        old = self.predecessor(answer("success"), answer("success"))
+        await old.release()
+        await old.resume()
+        self.assertEqual(self.asked[1:], [{"command": "cancel_shutdown", "arguments": {}}])
+
+    async def test_whatever_is_wrong_with_it_we_serve(self) -> None:
+        """It is gone, is leaving already, or does not answer."""
+        gone = Predecessor(self.reactor, self.path, {os.geteuid()})
+        await gone.release()
+        await gone.retire()
+        for answers in ((failure(ControlError("it is leaving already")), answer("success")), (b"nonsense\n",), ()):
+            self.path = self.path.with_name(f"{self.path.name}x")
+            old = self.predecessor(*answers, timeout=0.2)
+            await old.release()
+            await old.retire()
+
+    async def test_somebody_else_is_asked_nothing(self) -> None:
+        """Who may have taken its place."""
+        old = self.predecessor(uid=os.geteuid() + 1)
+        await old.release()
+        await old.retire()
+        self.assertEqual(self.asked, [])

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.errors import ConfigError
-from g3.net.options import TCPListen
+from g3.net.options import Keepalive, TCPListen
 from g3.tree.listeners import ListenerPool
 
 
@@ -159,6 +159,26 @@ class PoolTests(SynchronousTestCase):
         self.claim(changed, self.new).start(self.taker("new"))
         (sock,) = self.pool.sockets()
         self.assertEqual(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1)
+
+    def test_an_inherited_socket_becomes_what_our_configuration_says(self) -> None:
+        """Not before it is settled: until then a daemon serves on it that has another one."""
+        port = self.free_port()
+        with socket.create_server(("127.0.0.1", port)) as theirs:
+            options = self.options(port=port, keepalive=Keepalive(enable=True))
+            other = self.options()
+            before = ListenerPool(self.reactor)
+            before.adopt(options, "web", theirs.dup())
+            before.adopt(other, "other", theirs.dup())
+            handed = {key: sock.dup() for key, sock in before.handed().items()}
+            before.drop_unclaimed()
+            self.pool.inherit(handed)
+            claim = self.claim(options, self.new)
+            self.assertEqual(claim.address[1], port)
+            self.assertEqual(theirs.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 0)
+            self.pool.settle_inherited()
+            self.pool.drop_unclaimed()
+            self.assertEqual(theirs.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1)
+            self.assertEqual(len(self.pool.handed()), 1)
 
     def test_an_adopted_socket_is_used_and_what_nobody_claims_is_closed(self) -> None:
         """As workers will get theirs."""
