@@ -40,9 +40,6 @@ class Server(Protocol):
     context: Any
 
     @property
-    def type_word(self) -> str: ...
-
-    @property
     def escaper(self) -> Any: ...
 
     def task_started(self) -> None: ...

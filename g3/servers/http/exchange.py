@@ -37,10 +37,12 @@ class Exchange:
         self.request = request
         self.target = target
         if task is None:
-            task = Task(self.task_type, server.type_word, server.config.name, client.info, target.upstream, now)
+            config = server.config
+            task = Task(self.task_type, config.type_word, config.name, client.info, target.upstream, now)
             task.path = target.path
             server.task_started()
-        task.type = self.task_type
+        else:
+            task.type = self.task_type
         self.task = task
         self.rsp_status = 0
         #: Whether bytes from the client belong to this exchange (and not to the next request).
