@@ -104,6 +104,27 @@ class DescriptorTests(ExchangeCase):
         return done
 
 
+class LookupTests(ExchangeCase):
+    """A name server that says nothing."""
+
+    def test_clients_that_go_while_their_name_is_looked_up_leave_nothing(self) -> None:
+        """Their tasks end at once, whether they asked for a page or a tunnel; the question ends in its own time, and its socket."""
+        with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as silent:
+            silent.bind(("127.0.0.1", 0))
+            port = free_port()
+            asks = f"{{name: r, type: c_ares, server: '127.0.0.1:{silent.getsockname()[1]}', each_timeout: 6000, each_tries: 1}}"
+            self.daemon = self.start_daemon(self.config(port).replace("{name: r, type: deny_all}", asks), ports=[port])
+            clients = [self.client(port) for _ in range(40)]
+            for number, client in enumerate(clients):
+                host = f"host{number % 10}.test"
+                client.send(get(80, host=host) if number % 2 else f"CONNECT {host}:443 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            self.daemon.wait_until(lambda: self.tasks_alive() == 40, "all ask")
+            for client in clients:
+                client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                client.close()
+            self.daemon.wait_until(lambda: self.tasks_alive() == 0, "none asks", 4)
+
+
 class Crowd:
     """Connections that offer more than anybody takes, others that take a sip now and then, and some that offer as little, all in one thread."""
 
