@@ -13,13 +13,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-
-    from g3.net.options import DatagramRelay
 
 IPAddress = IPv4Address | IPv6Address
 #: (ip, port), ip as the kernel prints it; a v4-mapped address is written as IPv4.
@@ -137,6 +135,19 @@ class PathSelection:
     upstreams: Mapping[str, PathUpstream] = field(default_factory=dict)
 
 
+class DatagramOptions(Protocol):
+    """How datagrams are relayed: g3.net.options.DatagramRelay."""
+
+    @property
+    def packet_size(self) -> int: ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def socket_buffer(self) -> Any: ...
+
+
 class Task:
     """One request or tunnel. C{created} is monotonic seconds, C{started_at} seconds since the epoch."""
 
@@ -174,7 +185,7 @@ class Task:
         self.auditor: Any = None
         self.path: PathSelection | None = None
         #: How the server relays datagrams; an escaper's sockets do the same. None where it does not.
-        self.udp: DatagramRelay | None = None
+        self.udp: DatagramOptions | None = None
         self.connect = ConnectNotes()
         self._id: uuid.UUID | None = None
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -37,9 +37,12 @@ from g3.task import parse_ip
 if TYPE_CHECKING:
     import socket
 
-    from g3.escapers.direct import DirectEscaper
+    from g3.logs.logger import Logger as RecordLogger
+    from g3.metrics.escaper import EscaperStats
     from g3.net.connect import Binding
     from g3.net.egress import UserEgress
+    from g3.net.options import ResolveStrategy
+    from g3.net.redirection import ResolveRedirection
     from g3.task import IPAddress, SocketAddress, Task, Upstream
 
 #: Of one session with many upstreams: upstreams and names remembered, and datagrams that wait for their name.
@@ -49,6 +52,25 @@ WAITING: Final = 32
 
 _DEFAULT: Final = DatagramRelay()
 _log = Logger()
+
+
+class Direct(Protocol):
+    """The escaper whose paths they are: its rules, its names, and where it sends from."""
+
+    config: Any
+    context: Any
+    stats: EscaperStats
+    strategy: ResolveStrategy
+    logger: RecordLogger | None
+
+    @property
+    def resolver(self) -> Any: ...
+
+    def resolve(self, resolver: Any, name: str, strategy: ResolveStrategy, *redirections: ResolveRedirection | None) -> tuple[Any, Any]: ...
+
+    def permit(self, task: Task, ip: IPAddress) -> None: ...
+
+    def binding(self, task: Task, ip: IPAddress) -> Binding: ...
 
 
 def _egress(task: Task) -> UserEgress | None:
@@ -66,7 +88,7 @@ async def _own(answer: Any) -> Any:
     return answer
 
 
-async def resolve_one(escaper: DirectEscaper, task: Task, name: str) -> IPAddress:
+async def resolve_one(escaper: Direct, task: Task, name: str) -> IPAddress:
     """One address of a name: of the preferred family if it has one.
 
     @raise ResolveFailed: it has none.
@@ -96,7 +118,7 @@ async def resolve_one(escaper: DirectEscaper, task: Task, name: str) -> IPAddres
     return ip
 
 
-def open_socket(escaper: DirectEscaper, task: Task, ip: IPAddress) -> tuple[DatagramSocket, socket.socket, Binding]:
+def open_socket(escaper: Direct, task: Task, ip: IPAddress) -> tuple[DatagramSocket, socket.socket, Binding]:
     """A socket that can send to C{ip}, from where the escaper says.
 
     @raise SetupSocketFailed: there is none to be had.
@@ -123,7 +145,7 @@ def open_socket(escaper: DirectEscaper, task: Task, ip: IPAddress) -> tuple[Data
     return datagrams, sock, binding
 
 
-async def udp_connect(escaper: DirectEscaper, task: Task) -> ConnectedPath:
+async def udp_connect(escaper: Direct, task: Task) -> ConnectedPath:
     """A path to the task's upstream.
 
     @raise ConnectError: nothing is left open.
@@ -152,7 +174,7 @@ class _Path:
 
     __slots__ = ("_escaper", "_receiver", "_task", "datagram_received")
 
-    def __init__(self, escaper: DirectEscaper, task: Task) -> None:
+    def __init__(self, escaper: Direct, task: Task) -> None:
         self._escaper, self._task = escaper, task
         self._receiver: Any = None
         #: The receiver's own: a datagram takes no step more.
@@ -182,7 +204,7 @@ class ConnectedPath(_Path):
 
     __slots__ = ("_socket",)
 
-    def __init__(self, escaper: DirectEscaper, task: Task, datagrams: DatagramSocket) -> None:
+    def __init__(self, escaper: Direct, task: Task, datagrams: DatagramSocket) -> None:
         super().__init__(escaper, task)
         self._socket = datagrams
 
@@ -222,7 +244,7 @@ class RelayPath(_Path):
 
     __slots__ = ("_names", "_resolving", "_sockets", "_targets", "_waiting", "_waiting_count")
 
-    def __init__(self, escaper: DirectEscaper, task: Task) -> None:
+    def __init__(self, escaper: Direct, task: Task) -> None:
         super().__init__(escaper, task)
         self._sockets: dict[int, DatagramSocket] = {}
         self._targets: dict[Upstream, tuple[DatagramSocket, SocketAddress]] = {}
@@ -310,7 +332,7 @@ class RelayPath(_Path):
         except CancelledError:
             return
         except Exception as error:
-            _log.error("{escaper}: {error!r}", escaper=self._escaper.name, error=error)
+            _log.error("{escaper}: {error!r}", escaper=self._escaper.config.name, error=error)
             self._end(InternalServerError())
         else:
             self._resolved(upstream.host, ip)

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from g3.logs.task import TaskEvent
-    from g3.servers.socks_proxy.connection import SocksConnection
-    from g3.servers.socks_proxy.server import SocksProxyServer
+    from g3.servers.socks_proxy.client import Client
 
 _upstream = lru_cache(maxsize=4096)(Upstream)
 _GRANTED = v4.reply(v4.GRANTED)
@@ -31,10 +30,10 @@ class SocksConnect(Tunnel, Exchange):
 
     task: Task
     ended: bool
-    server: SocksProxyServer
+    server: Any
     stream: Any
 
-    def __init__(self, client: SocksConnection, version: int, host: str, port: int) -> None:
+    def __init__(self, client: Client, version: int, host: str, port: int) -> None:
         super().__init__(client, version, "TcpConnect", _upstream(host, port))
         self._connecting = self.upstream = self.relay = None
         self._client_in = self._client_out = 0

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from g3.net.transport import Stream
+    from g3.servers.socks_proxy.client import Server
     from g3.servers.socks_proxy.exchange import Exchange
-    from g3.servers.socks_proxy.server import SocksProxyServer
     from g3.task import ClientInfo
 
 #: Bytes read ahead while the upstream is being connected; then the client is not read any more.
@@ -63,7 +63,7 @@ class SocksConnection:
         "user",
     )
 
-    def __init__(self, server: SocksProxyServer, stream: Stream, info: ClientInfo) -> None:
+    def __init__(self, server: Server, stream: Stream, info: ClientInfo) -> None:
         self.server = server
         self.stream = stream
         self.info = info

@@ -13,8 +13,7 @@ from g3.task import Stage, Task
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from g3.servers.socks_proxy.connection import SocksConnection
-    from g3.servers.socks_proxy.server import SocksProxyServer
+    from g3.servers.socks_proxy.client import Client
     from g3.task import Upstream
 
 NEVER = float("inf")
@@ -25,8 +24,8 @@ class Exchange:
 
     __slots__ = ("_leave", "answered", "client", "ended", "server", "stream", "task", "version")
 
-    def __init__(self, client: SocksConnection, version: int, task_type: str, upstream: Upstream) -> None:
-        server: SocksProxyServer = client.server
+    def __init__(self, client: Client, version: int, task_type: str, upstream: Upstream) -> None:
+        server = client.server
         now = server.clock()
         self.client = client
         self.server = server
