@@ -251,6 +251,18 @@ class UDPConnectTests(SocksCase):
             self.assertEqual(mine.recv(100), datagram + b"again")
             self.assertEqual(len(echo.senders), 2)
 
+    def test_where_no_address_is_named_it_is_that_of_the_tcp_connection(self) -> None:
+        """A stranger that sends first gets no session, and does not keep the client from its own."""
+        port, echo = self.socks(), self.echo()
+        for claim in (b"\1" + bytes(6), b"\3\0010\0\0"):
+            session = self.session(port, claim=claim)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+                stranger.bind(("127.0.0.2", 0))
+                stranger.sendto(header("127.0.0.1", echo.port) + b"stranger", session.relay)
+                session.send(b"mine", "127.0.0.1", echo.port)
+                self.assertEqual(session.receive()[1], b"mine")
+        self.assertEqual(len(echo.senders), 2)
+
     def test_a_name_is_no_address_to_send_from_but_for_the_one_of_pysocks(self) -> None:
         port = self.socks()
         self.assertEqual(self.session(port, claim=b"\3\6a.test\0\x50").reply, 8)

@@ -35,7 +35,7 @@ from g3.servers.tasks import permit
 from g3.task import Stage, Upstream, parse_ip
 
 if TYPE_CHECKING:
-    from g3.servers.socks_proxy.connection import SocksConnection
+    from g3.servers.socks_proxy.client import Client
     from g3.task import IPAddress, SocketAddress
 
 #: Headers of one session that are remembered as permitted; beyond it all are forgotten at once.
@@ -80,7 +80,7 @@ class UDPSession(Exchange):
         "remote_out_packets",
     )
 
-    def __init__(self, client: SocksConnection, expected: SocketAddress | None) -> None:
+    def __init__(self, client: Client, expected: SocketAddress | None) -> None:
         config = client.server.config
         super().__init__(client, v5.VERSION, "UdpAssociate" if config.use_udp_associate else "UdpConnect", NOWHERE)
         self.task.udp = config.datagram_relay
@@ -188,14 +188,18 @@ class UDPSession(Exchange):
             self._open(data, header, sender)
 
     def _expects(self, sender: SocketAddress) -> bool:
-        """Whether the client may be there; others are not answered and change nothing."""
-        if self.expected is None:
-            return True
-        host, port = self.expected
-        named = parse_ip(host)
-        if named is None or named.is_unspecified:
-            return True
-        return parse_ip(sender[0]) == named and port in (0, sender[1])
+        """Whether the client may be there; others are not answered and change nothing.
+
+        A client that named no address is where its TCP connection comes from (RFC 1928 section 7), as far as that is of the same family.
+        """
+        ip, named, port = parse_ip(sender[0]), None, 0
+        if self.expected is not None:
+            named, port = parse_ip(self.expected[0]), self.expected[1]
+        if named is not None and not named.is_unspecified:
+            return ip == named and port in (0, sender[1])
+        info = self.client.info
+        known = [parse_ip(address[0]) for address in (info.client, info.peer)]
+        return ip in known or all(each is None or ip is None or each.version != ip.version for each in known)
 
     def _judged(self, header: bytes) -> Upstream:
         """The upstream that a header names, if the rules let it be sent to.
