@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 import g3
 from g3.apps import privileges
 from g3.apps.launch import Launch
+from g3.apps.logfile import append_to
 from g3.apps.pidfile import PidFile
 from g3.apps.systemd import Notifier
 from g3.control.commands import Commands
@@ -78,6 +79,7 @@ class Settings:
     shared_control: bool = False
     verbosity: int = 0
     pid_file: str = ""
+    log_file: Path | None = None
     uid: int | None = None
     gid: int | None = None
     status_pipe: Callable[[], int | None] = lambda: None
@@ -144,6 +146,8 @@ class BaseDaemon(MultiService):
         # Whatever becomes of us.
         atexit.register(self._launch.over, self.program)
         filter_logs(self.settings.verbosity)
+        if self.settings.log_file is not None:
+            append_to(self.settings.log_file)
         raise_descriptor_limit()
         self.look_over(self._main)
         self.build()

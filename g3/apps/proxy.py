@@ -217,6 +217,7 @@ def settings(options: BaseOptions) -> Settings:
         and bool(options["systemd"] or options["monitored"] or options["group-name"] or not twistd.get("nodaemon", True)),
         verbosity=options["verbose"],
         pid_file=options.pid_file,
+        log_file=Path(twistd.get("logfile") or "twistd.log").absolute(),
         uid=twistd.get("uid"),
         gid=twistd.get("gid"),
         status_pipe=lambda: twistd.pop("statusPipe", None),

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pid file: whole, and ours only while it says so."""
+"""The pid file: whole, and ours only while it says so; who launched us hears of us; the log file is shared at an upgrade."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
+from twisted.python.logfile import LogFile
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.apps.launch import Launch, close_other_end
+from g3.apps.logfile import append_to
 from g3.apps.pidfile import PidFile
 from g3.errors import ConfigError
 
@@ -101,3 +104,22 @@ class LaunchTests(SynchronousTestCase):
         self.assertRaises(OSError, os.fstat, theirs)
         for descriptor in (ours, *others):
             os.close(descriptor)
+
+
+class LogFileTests(SynchronousTestCase):
+    def test_two_who_write_do_not_write_over_each_other(self) -> None:
+        """Also when the second began while the first was writing; other files are left alone."""
+        path, other = Path(self.mktemp()), Path(self.mktemp())
+        logs = [LogFile.fromFullPath(str(path)) for _ in range(2)]
+        with other.open("wb", 0) as file:
+            append_to(path)
+            for log in (*logs, *logs):
+                log.write("line\n")
+            self.assertEqual(path.read_text(), "line\n" * 4)
+            self.assertFalse(fcntl.fcntl(file, fcntl.F_GETFL) & os.O_APPEND)
+        for log in logs:
+            log.close()
+
+    def test_a_file_that_is_not_there_is_no_error(self) -> None:
+        """twistd logs somewhere else."""
+        append_to(Path("/nowhere/twistd.log"))
