@@ -39,6 +39,8 @@ class TaskServer(ListeningServer):
         self._escaper = context.slot("escaper", config.escaper)
         self._users = None if config.user_group is None else context.slot("user_group", config.user_group)
         self.gated = self._users is not None
+        auditor: str | None = getattr(config, "auditor", None)
+        self._auditor = None if auditor is None else context.slot("auditor", auditor)
         self.destination = DestinationFilter(getattr(config, "dst_host_filter_set", None), getattr(config, "dst_port_filter", None))
         self.task_log = context.logs.logger("task", config.name, config.log_type, shared=config.shared_logger)
         self.idle = IdleWatch(context.timers, config.idle_interval)
@@ -54,6 +56,11 @@ class TaskServer(ListeningServer):
     def users(self) -> Any:
         """The user group of now, None where anybody may use the server."""
         return None if self._users is None else self._users.node
+
+    @property
+    def auditor(self) -> Any:
+        """The auditor of now, which each task takes along; None where nobody looks into the traffic."""
+        return None if self._auditor is None else self._auditor.node
 
     def refused(self, info: ClientInfo, error: ProtocolError) -> None:
         """One line for what was no request of ours, at debug level: hostile clients must not fill a log."""

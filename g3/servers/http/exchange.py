@@ -40,6 +40,7 @@ class Exchange:
             config = server.config
             task = Task(self.task_type, config.type_word, config.name, client.info, target.upstream, now)
             task.path = target.path
+            task.auditor = server.auditor
             server.task_started()
         else:
             task.type = self.task_type

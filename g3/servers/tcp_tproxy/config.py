@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from g3.config.schema import REQUIRED, config_class, key
 from g3.config.values.basic import Bool
 from g3.config.values.tcp import TCPListenValue
-from g3.servers.config import TaskServerConfig
+from g3.servers.config import AuditKeys, TaskServerConfig
 
 if TYPE_CHECKING:
     from g3.config.schema import Places
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @config_class
-class TCPTproxyConfig(TaskServerConfig):
+class TCPTproxyConfig(TaskServerConfig, AuditKeys):
     """Takes connections that a firewall rule (TPROXY) diverts to it, and joins each with one to the address it was meant for."""
 
     type_word: ClassVar[str] = "tcp_tproxy"

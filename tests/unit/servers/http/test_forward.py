@@ -47,6 +47,7 @@ class Client:
             custom_headers=None,
             proxy_status=None,
             escaper=escaper,
+            auditor=None,
             destination=SimpleNamespace(forbids=lambda _upstream: False),
             task_started=lambda: None,
             clock=lambda: 1.0,
