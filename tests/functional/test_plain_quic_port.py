@@ -54,6 +54,7 @@ class QUICPortCase(ObservedCase):
         self.origin = RecordingOrigin()
         self.addCleanup(self.origin.close)
         self.port = free_port()
+        self._head = self._head.replace("thread_number: 0", "thread_number: 0, server_offline_delay: 0s, task_wait_delay: 0s")
 
     def start(self, more: str = "", quic: str = "", next_: str = "http", to: int = 1, **options: Any) -> Daemon:
         text = SERVERS.format(port=self.port, next=next_, more=more, quic=quic, to=to)
@@ -129,11 +130,11 @@ class StreamsTests(QUICPortCase):
         self.assertEqual(self.counted("listen.accepted", "server:port"), 1)
 
     def test_much_travels_both_ways(self) -> None:
-        """5 MB up, with the end of the client's direction; the answer comes after it."""
+        """2 MB up, with the end of the client's direction; the answer comes after it."""
         upstream = DigestUpstream(b"hello ")
         self.addCleanup(upstream.close)
         self.start(next_="stream", to=upstream.port)
-        data = os.urandom(5_000_000)
+        data = os.urandom(2_000_000)
 
         async def client() -> bytes:
             async with self.connection() as quic:
@@ -144,7 +145,7 @@ class StreamsTests(QUICPortCase):
 
         self.assertEqual(self.run_client(client()), b"hello " + digest(data))
         record = self.finished()
-        self.assertEqual((record["c_rd_bytes"], record["reason"]), ("5000000", "ClosedByClient"))
+        self.assertEqual((record["c_rd_bytes"], record["reason"]), ("2000000", "ClosedByClient"))
 
     def test_an_upstream_that_does_not_read_stops_the_client(self) -> None:
         """The daemon's memory stays what it was, and all arrives in the end."""
@@ -165,7 +166,7 @@ class StreamsTests(QUICPortCase):
         thread.start()
         daemon = self.start(next_="stream", to=silent.getsockname()[1])
         before = daemon.memory()
-        data = os.urandom(10 << 20)
+        data = os.urandom(8 << 20)
 
         async def client() -> tuple[int, bytes]:
             async with self.connection() as quic:
@@ -180,7 +181,7 @@ class StreamsTests(QUICPortCase):
                 return last, await reader.read()
 
         stopped, answer = self.run_client(client())
-        self.assertLess(stopped, 8 << 20, "the sockets' buffers and the windows")
+        self.assertLess(stopped, 7 << 20, "the sockets' buffers and the windows")
         self.assertLess(daemon.memory() - before, 12 << 20)
         self.assertEqual(answer, hashlib.sha256(data).digest())
         thread.join(10)
@@ -305,10 +306,9 @@ class WorkerTests(QUICPortCase):
         """Whether each of several connections, one after another, was resumed."""
         tickets: list[Any] = []
         seen = []
-        for _ in range(7):
+        for count in range(7):
             configuration = self.configuration(session_ticket=tickets[-1] if tickets else None)
             async with connect("127.0.0.1", self.port, configuration=configuration, session_ticket_handler=tickets.append) as quic:
-                count = len(tickets)
                 await self.ask(quic)
                 await self.until(lambda count=count: len(tickets) > count)
                 seen.append(bool(quic._quic.tls.session_resumed))
