@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.functional import harness
 from tests.functional.harness import COMMANDS
-from tests.functional.peers import read_head
+from tests.functional.peers import ScriptedOrigin, read_head
 from tests.functional.processes import free_port
 from tests.functional.test_http_exchanges import MB, OK, RESET, ExchangeCase, listener_tls
 from tests.functional.test_http_proxy import get
@@ -207,6 +207,36 @@ class OfferedTests(ExchangeCase):
         """All of them at once. Nobody is cut off, and others are served."""
         crowd = Crowd()
         self.addCleanup(crowd.close)
+        done = threading.Event()
+        self.addCleanup(done.set)
+        origin = self.offering(crowd, done)
+        # With sips so small it may be long until the kernel lets more pass.
+        port = self.proxy(f"    task_idle_max_count: 60\n{more}")
+        clients = []
+
+        def begin(request: bytes) -> socket.socket:
+            sock = socket.create_connection(("127.0.0.1", port), 20)
+            sock = sock if wrap is None else wrap(sock)
+            self.addCleanup(sock.close)
+            sock.sendall(request)
+            clients.append(sock)
+            return sock
+
+        grown = self.grown(lambda: self.all_at_once(crowd, begin, origin.port)) * MB
+        self.assertLess(grown, 6 * self.each * self.most)
+        self.assertEqual(self.tasks_alive(), 6 * self.each)
+        last = begin(get(origin.port))
+        last.settimeout(10)
+        self.assertTrue(last.recv(1000).startswith(b"HTTP/1.1 200"))
+        self.assertLess(max(crowd.taken.values()), self.size / 8)
+        # Who only ends would have what it has sent already read to its end, as slowly as it may be.
+        for sock in clients:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            sock.close()
+        done.set()
+
+    def offering(self, crowd: Crowd, done: threading.Event) -> ScriptedOrigin:
+        """An origin whose connections join the crowd, each as its path says."""
 
         def script(connection: socket.socket, _number: int) -> None:
             head = read_head(connection)
@@ -220,49 +250,25 @@ class OfferedTests(ExchangeCase):
                 return
             done.wait(120)
 
-        done = threading.Event()
-        self.addCleanup(done.set)
-        origin = self.scripted(script)
-        # With sips so small it may be long until the kernel lets more pass.
-        port = self.proxy(f"    task_idle_max_count: 60\n{more}")
-        tunnel = b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % origin.port
-        down = [get(origin.port, "/down"), tunnel + get(origin.port, "/down")]
-        up = [get(origin.port, "/up", f"Content-Length: {self.size}", method="POST"), tunnel + get(origin.port, "/up")]
-        clients = []
+        return self.scripted(script)
 
-        def begin(request: bytes) -> socket.socket:
-            sock = socket.create_connection(("127.0.0.1", port), 20)
-            sock = sock if wrap is None else wrap(sock)
-            self.addCleanup(sock.close)
-            sock.sendall(request)
-            clients.append(sock)
-            return sock
-
-        def work() -> None:
-            for number in range(self.each):
-                for request in down:
-                    crowd.sip(begin(request))
-                for request in up:
-                    crowd.offer(begin(request))
-                crowd.sip(begin(down[number % 2].replace(b"/down", b"/drip")))
-                crowd.drip(begin(up[number % 2]))
-            deadline = time.monotonic() + 40
-            # All are there, and have had time to fill whatever takes.
-            while len(crowd.taken) < 4 * self.each or not all(crowd.taken.values()):
-                self.assertLess(time.monotonic(), deadline)
-                time.sleep(0.1)
-            time.sleep(1)
-
-        grown = self.grown(work) * MB
-        self.assertLess(grown, 6 * self.each * self.most)
-        self.assertEqual(self.tasks_alive(), 6 * self.each)
-        last = begin(get(origin.port))
-        last.settimeout(10)
-        self.assertTrue(last.recv(1000).startswith(b"HTTP/1.1 200"))
-        self.assertLess(max(crowd.taken.values()), self.size / 8)
-        done.set()
-        for sock in clients:
-            sock.close()
+    def all_at_once(self, crowd: Crowd, begin: Callable[[bytes], socket.socket], port: int) -> None:
+        """Begin all; they have had time to fill whatever takes when this returns."""
+        tunnel = b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % port
+        down = [get(port, "/down"), tunnel + get(port, "/down")]
+        up = [get(port, "/up", f"Content-Length: {self.size}", method="POST"), tunnel + get(port, "/up")]
+        for number in range(self.each):
+            for request in down:
+                crowd.sip(begin(request))
+            for request in up:
+                crowd.offer(begin(request))
+            crowd.sip(begin(down[number % 2].replace(b"/down", b"/drip")))
+            crowd.drip(begin(up[number % 2]))
+        deadline = time.monotonic() + 40
+        while len(crowd.taken) < 4 * self.each or not all(crowd.taken.values()):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.1)
+        time.sleep(1)
 
     def test_in_plain_tcp(self) -> None:
         self.offered()
