@@ -135,8 +135,8 @@ class PlainTCPPortTests(ObservedCase):
         self.assertEqual(self.counted("listen.timeout", "server:port"), 1)
 
     def test_haproxy_sends_either_version(self) -> None:
-        """The client's own address arrives, from a program that is not ours."""
-        for version, how in ((1, "send-proxy"), (2, "send-proxy-v2")):
+        """The client's own address arrives, from a program that is not ours; with its checksum and more behind the addresses, too."""
+        for version, how in ((1, "send-proxy"), (2, "send-proxy-v2"), (2, "send-proxy-v2 proxy-v2-options crc32c,authority,ssl")):
             self.port, self.http = free_port(), free_port()
             self.syslog.lines.clear()
             self.start(f"proxy_protocol: {version}")

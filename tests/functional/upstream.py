@@ -6,7 +6,6 @@ Reads YAML by itself and not with g3.config: what is tested is not asked.
 
 from __future__ import annotations
 
-import copy
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -127,36 +126,19 @@ class Derived:
 
 
 def derive(main: Path) -> Derived:
-    """The configuration with every node of a type that is not built taken out.
-
-    A port server that only carries clients to a server that is built is stood in for by a second server of that one's kind, on the port's
-    address and with the port's TLS, so that clients meet the same.
-    """
+    """The configuration with every node of a type that is not built taken out."""
     (document,) = documents(main)
-    document = copy.deepcopy(document)
     changes: list[str] = []
     for word in list(document):
         kind = SECTIONS.get(normalize(word))
         if kind is None or not isinstance(document[word], list):
             continue
-        servers = {node["name"]: node for node in document[word]} if kind == "server" else {}
         kept = []
         for node in document[word]:
             named = Named(kind, canonical_type(kind, node.get("type", DEFAULT_TYPES.get(kind, ""))) or "")
             if named.built:
                 kept.append(node)
-                continue
-            stand_in = _stand_in(node, servers)
-            if stand_in is not None:
-                kept.append(stand_in)
-            done = f"a second {stand_in['type']} stands in for" if stand_in else "left out"
-            changes.append(f"{done} {kind} {node['name']}: {named.type} is not built yet")
+            else:
+                changes.append(f"left out {kind} {node['name']}: {named.type} is not built yet")
         document[word] = kept
     return Derived(document, changes)
-
-
-def _stand_in(port: dict[str, Any], servers: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
-    target = servers.get(port.get("server", ""))
-    if target is None or not Named("server", canonical_type("server", target["type"]) or "").built:
-        return None
-    return {**copy.deepcopy(target), **{key: value for key, value in port.items() if key not in {"type", "server"}}}

@@ -55,7 +55,7 @@ class World:
         servers = HTTPBIN_SERVERS.format(certificates=certificates)
         self._keep(start_nginx(self.directory, servers, 2080, 2443, namespace=self.namespace))
         self.derived: Derived = derive(self.main)
-        config = self.derived.write(self.main.with_name("derived.yaml"))
+        config = self.derived.write(self.main.with_name("derived.yaml")) if self.derived.changes else self.main
         self.daemon = Daemon(config, self.directory, ports=ports, namespace=self.namespace)
         self._keep(self.daemon)
 

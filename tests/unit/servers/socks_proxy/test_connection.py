@@ -408,6 +408,7 @@ class Path:
 
     def __init__(self) -> None:
         self.sent: list[tuple[bytes, Any]] = []
+        self.held: list[float] = []
         self.receiver: Any = None
         self.closed = False
 
@@ -419,17 +420,17 @@ class Path:
         return 0.0
 
     def hold(self, seconds: float) -> None:
-        """Nothing comes by itself."""
+        self.held.append(seconds)
 
     def close(self) -> None:
         self.closed = True
 
 
-class UDPUserTests(ServerCase):
-    """The gate of datagrams, with a double in place of the user."""
+class UDPSessionCase(ServerCase):
+    """A session for datagrams."""
 
-    def session(self, **keys: Any) -> socket.socket:
-        """A client's socket, its session open; its TCP ends are on loopback."""
+    def session(self, claim: str = "0.0.0.0", **keys: Any) -> socket.socket:
+        """A client's socket, its session open; its TCP ends are on loopback. C{claim} is the address it names."""
         self.make(user_group="users", **keys)
         self.clock.addReader = self.clock.removeReader = lambda _: None  # type: ignore[attr-defined]
         here = ClientInfo(("127.0.0.1", 4000), ("127.0.0.1", 1080), ("127.0.0.1", 4000))
@@ -438,7 +439,7 @@ class UDPUserTests(ServerCase):
         self.theirs.start(self.heard)
         self.server.accept(self.ours, here)
         self.escaper.answer = self.path = Path()
-        reply = self.say(b"\5\1\2" + v5.credentials("root", "toor") + v5.request(v5.UDP_ASSOCIATE, "0.0.0.0", 0))[4:]
+        reply = self.say(b"\5\1\2" + v5.credentials("root", "toor") + v5.request(v5.UDP_ASSOCIATE, claim, 0))[4:]
         self.assertEqual(reply[:2], b"\5\0")
         self.relay = v5.parse_reply(reply)[1:3]  # type: ignore[index]
         client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -450,6 +451,10 @@ class UDPUserTests(ServerCase):
         exchange: Any = next(iter(self.server.connections)).exchange  # type: ignore[attr-defined]
         exchange._socket.doRead()
         pump(self.clock)
+
+
+class UDPUserTests(UDPSessionCase):
+    """The gate of datagrams, with a double in place of the user."""
 
     def test_every_upstream_is_asked_for(self) -> None:
         client = self.session(use_udp_associate=True)
