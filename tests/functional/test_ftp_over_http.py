@@ -75,6 +75,7 @@ class VsftpdTests(ProxyCase):
         self.assertEqual(self.curl("below/chunks", "-T", str(source), "-H", "Transfer-Encoding: chunked"), (200, b""))
         self.assertEqual((self.root / "below" / "chunks").read_bytes(), big)
         self.assertEqual(self.curl("below/empty", "-T", "/dev/null", "-H", "Content-Length: 0"), (200, b""))
+        self.assertEqual(self.curl("below/empty"), (200, b""))
         for path in ("below/copy", "below/chunks", "below/empty", "below/"):
             self.assertEqual(self.curl(path, "-X", "DELETE"), (200, b""), path)
         self.assertFalse((self.root / "below").exists())

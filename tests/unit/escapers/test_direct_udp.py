@@ -163,6 +163,17 @@ class UDPConnectTests(UDPCase):
         path = self.path(await escaper.udp_connect(make_task("127.0.0.1", far.getsockname()[1])))
         self.assertGreater(path.send(b"x", None), 0.5)
 
+    async def test_a_speed_limit_holds_answers_back(self) -> None:
+        escaper, far = self.make(udp_sock_speed_limit=DatagramSpeed(shift=12, download_packets=2)), self.upstream()
+        path = self.path(await escaper.udp_connect(make_task("127.0.0.1", far.getsockname()[1])))
+        path.send(b"x", None)
+        _, sender = far.recvfrom(9)
+        for _ in range(4):
+            far.sendto(b"y", sender)
+        await self.until(lambda: len(self.receiver.heard) >= 2)
+        self.assertNotIn(path._socket, self.reactor.getReaders())
+        self.assertEqual(len(self.receiver.heard), 2)
+
     async def test_leaving_while_a_name_is_asked_for(self) -> None:
         escaper = self.make()
         self.resolver.later = True

@@ -139,7 +139,10 @@ class GateTests(SynchronousTestCase):
         self.context = make_context(self.clock, nodes)
         self.context.logs = Discard()
         self.addCleanup(self.context.timers.stop)
-        config, problems = parse("upstream: 'a.test:80', auth_by_client_ip: true, user_group: g")
+        self.serve("")
+
+    def serve(self, more: str) -> None:
+        config, problems = parse(f"upstream: 'a.test:80', auth_by_client_ip: true, user_group: g{more}")
         assert config is not None, problems
         self.server = TCPStreamServer(config, self.context)
         self.server.prepare()
@@ -177,6 +180,16 @@ class GateTests(SynchronousTestCase):
         far.loseConnection()
         pump(self.clock)
         self.assertEqual((self.counts(), self.user.inside), ((1, 0, 0), 0))
+
+    def test_what_is_read_and_relayed_in_one_go(self) -> None:
+        """tcp_copy_buffer_size on both sides, tcp_copy_yield_size in both directions."""
+        self.serve(", tcp_copy_buffer_size: 8KiB, tcp_copy_yield_size: 512KiB")
+        self.arrive()
+        upstream, _ = memory_stream_pair(self.clock)
+        self.escaper.waiting[0].callback(upstream)
+        relay = next(iter(self.server.connections)).relay  # type: ignore[attr-defined]
+        self.assertEqual((relay.left.read_size, relay.right.read_size), (8192, 8192))
+        self.assertEqual((relay.up._turn, relay.down._turn), (524288, 524288))
 
     def test_a_client_of_nobody_is_closed_and_costs_no_task(self) -> None:
         """Counted as auth_failed."""
