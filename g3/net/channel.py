@@ -25,6 +25,17 @@ if TYPE_CHECKING:
     from g3.net.transport import Limiter
     from g3.task import SocketAddress
 
+#: Pieces shorter than this wait as one, or what keeps each of them would cost many times what is in it.
+SMALL = 4096
+
+
+def keep_piece(waiting: deque[bytes], data: bytes) -> None:
+    """Put C{data} behind what waits."""
+    if waiting and len(waiting[-1]) + len(data) < SMALL:
+        waiting[-1] += data
+    else:
+        waiting.append(data)
+
 
 class Carrier(Protocol):
     """The connection as one of its streams sees it. Nothing here calls the stream back before it has returned."""
@@ -154,7 +165,7 @@ class ChannelStream:
         if self.disconnecting:
             self._carrier.consumed(len(data))
             return
-        self._inbox.append(data)
+        keep_piece(self._inbox, data)
         self._wake()
 
     def feed_end(self) -> None:
@@ -281,7 +292,7 @@ class ChannelStream:
         """Send what there is room for and queue the rest. Never calls the protocol; ignored once our direction is ended."""
         if not data or self.write_closed or self.disconnecting or self._lost is not None:
             return
-        self._outbox.append(bytes(data))
+        keep_piece(self._outbox, bytes(data))
         self.queued += len(data)
         self._send_queued()
         if self._producer is not None and self._streaming and not self._producer_paused and self.queued > HIGH_MARK:

@@ -110,10 +110,11 @@ class SharedPool:
     """Idle connections that any client of one server may use. The most recently used is taken first; at the cap the oldest closes, and each
     after C{idle_expire} seconds, whether there are clients then or not."""
 
-    __slots__ = ("_by_key", "_clock", "_idle_expire", "_order", "_timer", "_timers")
+    __slots__ = ("_by_key", "_clock", "_idle_expire", "_most", "_order", "_timer", "_timers")
 
-    def __init__(self, timers: TimerWheel, clock: Callable[[], float], idle_expire: float) -> None:
+    def __init__(self, timers: TimerWheel, clock: Callable[[], float], idle_expire: float, most: int = SHARED_MAX) -> None:
         """@param clock: monotonic seconds, as C{idle_since} of the connections."""
+        self._most = most
         self._timers, self._clock, self._idle_expire = timers, clock, idle_expire
         self._timer: Timer | None = None
         self._by_key: dict[Key, list[UpstreamConnection]] = {}
@@ -126,7 +127,7 @@ class SharedPool:
         waiting = self._by_key.setdefault(upstream.key, [])
         if len(waiting) >= SHARED_MAX_PER_UPSTREAM:
             waiting[0].discard()
-        elif len(self._order) >= SHARED_MAX:
+        elif len(self._order) >= self._most:
             next(iter(self._order)).discard()
         self._by_key.setdefault(upstream.key, []).append(upstream)
         self._order[upstream] = None

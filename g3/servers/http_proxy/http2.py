@@ -15,12 +15,12 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
 from h2.settings import SettingCodes, Settings
-from hyperframe.frame import GoAwayFrame
+from hyperframe.frame import Frame, GoAwayFrame
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from zope.interface import implementer
 
 from g3.errors import ProtocolError
-from g3.net.channel import ChannelStream
+from g3.net.channel import SMALL, ChannelStream, keep_piece
 from g3.net.transport import call_soon
 from g3.proto.http2 import Malformed, ResponseReader, chunk, last_chunk, request_head
 from g3.servers.http.upstream import SharedPool
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from g3.task import ClientInfo
 
 MOST_STREAMS: Final = 100
-#: Bytes of request bodies that a client may send ahead, on all its streams; on one of them it is HTTP/2's initial 65535.
-WINDOW: Final = 1 << 20
+#: Bytes of request bodies that a client may send ahead on one stream, HTTP/2's initial window, and on all of them: streams whose upstream does not
+#: read take nothing from the others.
+STREAM_WINDOW: Final = 65535
+WINDOW: Final = MOST_STREAMS * STREAM_WINDOW
 #: Bytes of one response that wait for the client's window.
 SEND_BUFFER: Final = 65536
 #: Frames that carry nothing: so many at once, and so many a second. One that undoes a request costs as much as several.
@@ -48,26 +50,48 @@ _COSTS: Final[dict[type, float]] = {
     events.PriorityUpdated: 1.0,
     events.RemoteSettingsChanged: 2.0,
     events.UnknownFrameReceived: 1.0,
-    events.WindowUpdated: 0.1,
     events.StreamReset: 5.0,
+    events.ConnectionTerminated: 5.0,
 }
+_OPENED: Final = 0.1
+#: A window that is opened costs nothing where so many bytes were sent for it, with those of so many bytes at once.
+_OPENED_BYTES: Final = 512
+_OPENED_MOST: Final = 1 << 24
 _MALFORMED: Final = 5.0
 _EMPTY: Final = 1.0
 #: Bytes of an answer to a frame: an acknowledgement, a reset.
 _ANSWER: Final = 13
+#: Seconds that the rest of an answer waits for a client that takes nothing of it.
+DRAIN_SECONDS: Final = 60.0
+#: Bytes of fields of earlier answers that are kept to say them shorter, however many the client allows (RFC 7541 section 4.2).
+_TABLE: Final = 4096
+
+
+class _Framing(H2Connection):
+    """h2, but for what it makes of a client that goes away."""
+
+    MAX_CLOSED_STREAMS = 1024
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[events.Event]]:
+        """Without an error the streams that run go on to their end (RFC 9113 section 6.8)."""
+        if frame.error_code:
+            return super()._receive_goaway_frame(frame)
+        event = events.ConnectionTerminated()
+        event.error_code = ErrorCodes.NO_ERROR
+        return [], [event]
 
 
 class StreamConnection(ProxyConnection):
     """One stream of a client that speaks HTTP/2. Connections to upstreams are kept for all of them."""
 
-    __slots__ = ("_kept",)
+    __slots__ = ("_mux",)
 
-    def __init__(self, server: Any, stream: Any, info: ClientInfo, targets: Targets, kept: SharedPool) -> None:
+    def __init__(self, server: Any, stream: Any, info: ClientInfo, targets: Targets, mux: HTTP2Connection) -> None:
         super().__init__(server, stream, info, targets)
-        self._kept = kept
+        self._mux = mux
 
     def take_kept(self, key: Key, now: float) -> UpstreamConnection | None:
-        return self._kept.take(key) or super().take_kept(key, now)
+        return self._mux.kept.take(key) or super().take_kept(key, now)
 
     def keep(self, upstream: UpstreamConnection, closes: bool) -> None:
         server = self.server
@@ -76,7 +100,14 @@ class StreamConnection(ProxyConnection):
             super().keep(upstream, closes)
         else:
             upstream.idle_since = server.clock()
-            self._kept.put(upstream)
+            self._mux.kept.put(upstream)
+
+    def task_ended(self) -> None:
+        """For a server that waits for its last task: once the client has all that was answered."""
+        if self.server.online:
+            self.server.task_ended()
+        else:
+            self._mux.owe()
 
 
 class Lane:
@@ -114,15 +145,19 @@ class Lane:
         if self._ignored:
             self._mux.acknowledge(self.id, flow)
             return
-        before = self._owed[-1][0] if self._owed else self._read
-        self._owed.append((before + len(data), flow))
+        before, waiting = self._owed[-1] if self._owed else (self._read, SMALL)
+        if waiting + flow < SMALL:
+            self._owed[-1] = (before + len(data), waiting + flow)
+        else:
+            self._owed.append((before + len(data), flow))
         self.stream.feed(data)
 
     def end_request(self) -> None:
         """The client has sent all. @raise Malformed: its trailers are none."""
         self.request_ended = True
+        end = last_chunk(self.trailers)
         if self.chunked:
-            self.feed(last_chunk(self.trailers), 0)
+            self.feed(end, 0)
         self.stream.feed_end()
 
     def consumed(self, count: int) -> None:
@@ -140,12 +175,13 @@ class Lane:
     # -- the response
 
     def room(self) -> int:
-        """Carrier."""
-        return SEND_BUFFER - self.size
+        """Carrier. Nothing while the client does not read at all: heads have no window."""
+        return 0 if self._mux.blocked else SEND_BUFFER - self.size
 
     def send(self, data: bytes) -> None:
         """Carrier."""
         if self._deaf:
+            call_soon(self.stream.reactor, self.cut, "the client does not listen")
             return
         response = self._response
         try:
@@ -154,10 +190,12 @@ class Lane:
                 self._ended = self._ended or ends
         except ProtocolError:
             self.abort()
+            self._deaf = True
+            call_soon(self.stream.reactor, self.cut, "an answer that HTTP/2 does not carry")
             return
         content = response.take()
         if content:
-            self._pending.append(content)
+            keep_piece(self._pending, content)
             self.size += len(content)
         self._mux.pump_soon()
 
@@ -232,11 +270,14 @@ class Lane:
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class HTTP2Connection:
-    """A client's connection, a protocol on its TLS stream. To its server it is one connection with any number of exchanges."""
+    """A client's connection, a protocol on its TLS stream. To its server it is one connection with any number of exchanges.
+
+    @ivar blocked: the client does not read. @ivar kept: idle connections to upstreams.
+    """
 
     __slots__ = (
-        "_blocked", "_calm", "_calm_at", "_draining", "_h2", "_kept", "_lanes", "_leaving", "_lost", "_pumping", "_targets", "counted_in",
-        "counted_out", "deadline", "info", "server", "stream",
+        "_calm", "_calm_at", "_drain_end", "_drain_size", "_draining", "_farewell", "_gone", "_h2", "_lanes", "_leaving", "_lost", "_owed",
+        "_pumping", "_sent", "_targets", "blocked", "counted_in", "counted_out", "deadline", "info", "kept", "server", "stream",
     )  # fmt: skip
 
     def __init__(self, server: Any, stream: Any, info: ClientInfo, targets: Targets) -> None:
@@ -246,11 +287,20 @@ class HTTP2Connection:
         self._lanes: dict[int, Lane] = {}
         #: Streams that are over for the server, and of whose response something waits for the client's window.
         self._draining: dict[int, Lane] = {}
-        self._kept = SharedPool(server.context.timers, server.clock, server.keepalive.idle_expire)
-        self._blocked = self._leaving = self._lost = self._pumping = False
+        self.kept = SharedPool(server.context.timers, server.clock, server.keepalive.idle_expire, MOST_STREAMS)
+        #: Whether the client said that it goes: how some end their tunnels.
+        self._farewell = False
+        self.blocked = self._gone = self._leaving = self._lost = self._pumping = False
+        #: Tasks that are over, and that a server that was stopped still waits for.
+        self._owed = 0
+        #: Bytes of answers for which a client has not opened windows again.
+        self._sent = _OPENED_MOST
+        #: Bytes that drained when somebody last looked, and when that is too long ago.
+        self._drain_size, self._drain_end = 0, 0.0
         self._calm, self._calm_at = CALM, server.clock()
         self.deadline = server.clock() + server.config.req_header_recv_timeout
-        self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))
+        # Requests are looked at where they become HTTP/1.1, and one that is none ends its stream alone.
+        self._h2 = _Framing(H2Configuration(client_side=False, header_encoding=None, validate_inbound_headers=False))
         values = {SettingCodes.MAX_CONCURRENT_STREAMS: MOST_STREAMS, SettingCodes.MAX_HEADER_LIST_SIZE: server.config.req_header_max_size}
         self._h2.local_settings = Settings(client=False, initial_values=values)
         self._h2.decoder.max_header_list_size = server.config.req_header_max_size
@@ -258,7 +308,7 @@ class HTTP2Connection:
     def makeConnection(self, transport: object) -> None:
         """The client is there."""
         self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(WINDOW - 65535)
+        self._h2.increment_flow_control_window(WINDOW - STREAM_WINDOW)
         self.stream.registerProducer(self, True)
         self._flush()
 
@@ -268,6 +318,7 @@ class HTTP2Connection:
         """Frames, or parts of them."""
         if self._lost:
             return
+        self._flush()  # what h2 then has to send answers these frames
         try:
             heard = self._h2.receive_data(data)
             self._spend_answers()
@@ -287,7 +338,9 @@ class HTTP2Connection:
         cost = _COSTS.get(type(event))
         if cost is not None:
             self._spend(cost)
-        if isinstance(event, events.RequestReceived):
+        if isinstance(event, events.WindowUpdated):
+            self._opened()
+        elif isinstance(event, events.RequestReceived):
             self._request(event.stream_id, event.headers, event.stream_ended is not None)
         elif isinstance(event, events.DataReceived):
             self._data(event)
@@ -302,12 +355,18 @@ class HTTP2Connection:
             lane = self._lanes.get(event.stream_id)
             if lane is not None:
                 lane.cut("the client reset the stream")
+        elif isinstance(event, events.RemoteSettingsChanged):
+            self._bound_table()
         elif isinstance(event, events.ConnectionTerminated):
-            self._client_left()
+            self._leaving = self._farewell = True
+            if event.error_code != ErrorCodes.NO_ERROR:
+                self._client_left()
+            self._leave_if_done()
 
     def _request(self, number: int, fields: Any, ends: bool) -> None:
         if self._leaving:
             self.reset(number, ErrorCodes.REFUSED_STREAM)
+            self._spend(_MALFORMED)
             return
         try:
             method, head, chunked = request_head([(bytes(name), bytes(value)) for name, value in fields], ends=ends)
@@ -318,7 +377,7 @@ class HTTP2Connection:
         below = self.stream
         stream = lane.stream = ChannelStream(below.reactor, lane, local=below.local, peer=below.peer, tls=getattr(below, "tls", None))
         stream.on_close = lambda _: self._closed(lane)
-        lane.connection = StreamConnection(self.server, stream, self.info, self._targets, self._kept)
+        lane.connection = StreamConnection(self.server, stream, self.info, self._targets, self)
         lane.connection.deadline = self.server.clock() + self.server.config.req_header_recv_timeout
         stream.start(lane.connection)
         lane.feed(head, 0)
@@ -347,6 +406,21 @@ class HTTP2Connection:
         except Malformed as error:
             self._malformed(number, error)
             lane.cut("malformed trailers")
+
+    def _opened(self) -> None:
+        """A window was opened: for what was sent, or for nothing."""
+        if self._sent >= _OPENED_BYTES:
+            self._sent -= _OPENED_BYTES
+        else:
+            self._spend(_OPENED)
+
+    def _bound_table(self) -> None:
+        """Keep the table of fields small, and say so as RFC 7541 section 4.2 wants it: the smallest size since the last head, then the last."""
+        encoder = self._h2.encoder
+        changes = [min(size, _TABLE) for size in encoder.table_size_changes]
+        if changes:
+            encoder.header_table_size = changes[-1]
+            encoder.table_size_changes = [min(changes), changes[-1]] if min(changes) < changes[-1] else changes[-1:]
 
     def _spend_answers(self) -> None:
         """What h2 answers by itself to frames, those for streams that are over among them, costs too."""
@@ -403,7 +477,7 @@ class HTTP2Connection:
         """Send what the windows allow, a frame of each stream in turn."""
         self._pumping = False
         waiting = [lane for lane in (*self._lanes.values(), *self._draining.values()) if lane.waits]
-        while waiting and not self._blocked and not self._lost:
+        while waiting and not self.blocked and not self._lost:
             waiting = [lane for lane in waiting if self._send_some(lane)]
             self._flush()
         self._flush()
@@ -417,7 +491,9 @@ class HTTP2Connection:
             room = self._room(lane.id)
             if room <= 0:
                 return False
-            self._try(self._h2.send_data, lane.id, lane.next_piece(room))
+            piece = lane.next_piece(room)
+            self._sent = min(_OPENED_MOST, self._sent + len(piece))
+            self._try(self._h2.send_data, lane.id, piece)
             call_soon(self.stream.reactor, lane.stream.make_room)
         trailers = lane.last()
         if trailers is None:
@@ -426,7 +502,7 @@ class HTTP2Connection:
             self._try(self._h2.send_headers, lane.id, trailers, end_stream=True)
         else:
             self._try(self._h2.end_stream, lane.id)
-        if not lane.request_ended:  # nobody reads the rest of it (RFC 9113 section 8.1)
+        if not (lane.request_ended or lane.tunnel):  # nobody reads the rest of it (RFC 9113 section 8.1)
             self._try(self._h2.reset_stream, lane.id, ErrorCodes.NO_ERROR)
             lane.cut("answered before the end of the request")
         return False
@@ -444,13 +520,15 @@ class HTTP2Connection:
 
     def pauseProducing(self) -> None:
         """IPushProducer: the client does not read; then it is not listened to either, or what its frames are answered with would pile up."""
-        self._blocked = True
+        self.blocked = True
         self.stream.pauseProducing()
 
     def resumeProducing(self) -> None:
         """IPushProducer."""
-        self._blocked = False
+        self.blocked = False
         self.stream.resumeProducing()
+        for lane in self._lanes.values():
+            call_soon(self.stream.reactor, lane.stream.make_room)
         self.pump_soon()
 
     def stopProducing(self) -> None:
@@ -479,8 +557,30 @@ class HTTP2Connection:
             lane.connection.tick(now)
         if not self.server.online:
             self.leave()
-        if not self._lanes and not self._draining and self.deadline <= now:
+        if self._draining:
+            self._watch_draining(now)
+        elif not self._lanes and self.deadline <= now:
             self._go("idle")
+
+    def _watch_draining(self, now: float) -> None:
+        """Wait for a client only while it takes something."""
+        size = sum(lane.size for lane in self._draining.values())
+        if size != self._drain_size:
+            self._drain_size, self._drain_end = size, now + DRAIN_SECONDS
+        elif self._drain_end <= now:
+            if not self._lanes:
+                self.stream.abortConnection()
+                return
+            for lane in self._draining.values():
+                lane.abort()
+            self._pump()
+
+    def owe(self) -> None:
+        """A task of a server that was stopped is over."""
+        if self._gone:
+            self.server.task_ended()
+        else:
+            self._owed += 1
 
     def leave(self) -> None:
         """Take no more requests; end with the last one."""
@@ -541,11 +641,15 @@ class HTTP2Connection:
         lanes, self._lanes = list(self._lanes.values()), {}
         self._draining.clear()
         for lane in lanes:
-            lane.cut(why)
-        self._kept.close()
+            if self._farewell and lane.tunnel:
+                lane.leave()
+                call_soon(self.stream.reactor, lane.cut, why)
+            else:
+                lane.cut(why)
+        self.kept.close()
 
     def _client_left(self) -> None:
-        """The client wants nothing more. That is how it ends its tunnels too; a request or a response that was under way is broken off."""
+        """The client hears nothing more. That is how it ends its tunnels too; a request or a response that was under way is broken off."""
         self._leaving = True
         for lane in list(self._lanes.values()):
             if lane.tunnel:
@@ -565,5 +669,8 @@ class HTTP2Connection:
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self._lost = True
+        self._gone = True
         self._drop("the connection is lost")
         self.server.gone(self)
+        for _ in range(self._owed):
+            self.server.task_ended()
