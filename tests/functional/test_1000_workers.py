@@ -58,8 +58,8 @@ class WorkerSchedTests(WorkerBaseTests):
 
     def test_each_worker_has_its_cpu(self) -> None:
         """C{sched_affinity: true}."""
-        found = [os.sched_getaffinity(pid) for pid in workers(self.world.daemon)]
-        self.assertEqual(sorted(map(sorted, found)), [[cpu] for cpu in sorted(os.sched_getaffinity(0))])
+        wanted = [[cpu] for cpu in sorted(os.sched_getaffinity(0))]
+        wait_for(lambda: sorted(sorted(os.sched_getaffinity(pid)) for pid in workers(self.world.daemon)) == wanted, f"workers on {wanted}")
 
 
 class WorkerListenTests(WorkerBaseTests):
