@@ -17,6 +17,7 @@ from g3.proto.http1.reply import reply
 if TYPE_CHECKING:
     from g3.proto.http1.request import Request
     from g3.servers.http.client import Client
+    from g3.task import PathUpstream
 
 NEVER: Final = float("inf")
 #: Bytes of one body that are read for nobody.
@@ -40,7 +41,7 @@ class Authentication:
     blocked, whom the group has let wait.
     """
 
-    __slots__ = ("_asking", "_body", "_credentials", "_idle_count", "_read", "_seen", "_since", "client", "request", "wants_body")
+    __slots__ = ("_asking", "_body", "_credentials", "_idle_count", "_read", "_seen", "_since", "_upstreams", "client", "request", "wants_body")
 
     def __init__(self, client: Client, request: Request, since: float | None) -> None:
         """@param since: when the request came, if it had to wait."""
@@ -50,6 +51,7 @@ class Authentication:
         self._since = since
         self._asking: Deferred[None] | None = None
         self._credentials: tuple[str, str] | None = None
+        self._upstreams: dict[str, PathUpstream] = {}
         self._body: Any = None
         self._read = self._idle_count = 0
         self._seen = -1
@@ -59,7 +61,7 @@ class Authentication:
         client, server = self.client, self.client.server
         try:
             given = client.credentials_of(self.request)
-            self._credentials = None if given is None else parse_basic(given)
+            self._credentials = None if given is None else self._split(*parse_basic(given))
         except ProtocolError as error:
             client.exchange = None
             client.refuse(error)
@@ -68,6 +70,19 @@ class Authentication:
         asking = Deferred.fromCoroutine(self._ask())
         if not asking.called:
             self._asking = asking
+
+    def _split(self, name: str, password: str) -> tuple[str, str]:
+        """The credentials without the parameters of C{username_params}, which choose the way.
+
+        @raise ProtocolError: they are wrong.
+        """
+        config: Any = self.client.server.config
+        params = getattr(config, "username_params", None)
+        if params is None:
+            return name, password
+        chosen = params.next_proxy(name, params.http_port)
+        self._upstreams = {} if chosen is None else {config.escaper: chosen}
+        return params.user_name(name), password
 
     async def _ask(self) -> None:
         server: Any = self.client.server
@@ -88,7 +103,7 @@ class Authentication:
                 self._asking = None
                 self._since = server.clock() if self._since is None else self._since
             self.client.auth_failures = 0
-            self.client.begin(self.request, self._since, user)
+            self.client.begin(self.request, self._since, user, self._upstreams)
 
     # -- refusals
 

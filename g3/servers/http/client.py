@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from twisted.python.failure import Failure
 
     from g3.errors import ProtocolError
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from g3.servers.http.headers import CustomHeaders
     from g3.servers.http.proxy_status import ProxyStatus
     from g3.servers.http.upstream import Key, SharedPool, UpstreamConnection
-    from g3.task import ClientInfo
+    from g3.task import ClientInfo, PathUpstream
 
 
 class Server(Protocol):
@@ -77,7 +79,7 @@ class Client(Protocol):
 
     def credentials_of(self, request: Request) -> bytes | None: ...
 
-    def begin(self, request: Request, since: float | None, user: Any) -> None: ...
+    def begin(self, request: Request, since: float | None, user: Any, upstreams: Mapping[str, PathUpstream]) -> None: ...
 
     def refuse(self, error: ProtocolError) -> None: ...
 

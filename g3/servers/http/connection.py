@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
@@ -15,8 +16,11 @@ from g3.proto.http1.request import find_end, parse_request
 from g3.relay.flow import HIGH_WATER
 from g3.servers.http.auth import Authentication
 from g3.servers.http.exchange import NEVER
+from g3.task import PathSelection
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from twisted.python.failure import Failure
 
     from g3.net.transport import Stream
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
     from g3.servers.http.client import Server
     from g3.servers.http.exchange import Exchange
     from g3.servers.http.upstream import Key, UpstreamConnection
-    from g3.task import ClientInfo
+    from g3.task import ClientInfo, PathUpstream
 
 #: After the last answer the client may still be sending: what it sends is read and thrown away, since closing at once would reset the
 #: connection and take the answer with it (RFC 9112 section 9.6). Until it is silent for so long, but no longer in all (seconds), and at
@@ -34,6 +38,7 @@ LINGER_SECONDS = 30.0
 LINGER_BYTES = 1 << 28
 #: How long a client that was not told to close may be idle once the server is offline (seconds).
 OFFLINE_IDLE = 2.0
+_NO_CHOICE: Mapping[str, PathUpstream] = {}
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -178,8 +183,8 @@ class ClientConnection:
             exchange.task.wait = now - since
         exchange.start()
 
-    def begin(self, request: Request, since: float | None, user: Any) -> None:
-        """A request whose C{user} is known; C{since} as above."""
+    def begin(self, request: Request, since: float | None, user: Any, upstreams: Mapping[str, PathUpstream] = _NO_CHOICE) -> None:
+        """A request whose C{user} is known, and which next proxies it has chosen; C{since} as above."""
         now = self.server.clock()
         self.exchange = None
         try:
@@ -189,6 +194,8 @@ class ClientConnection:
             return
         if since is not None:
             exchange.task.wait = now - since
+        if upstreams:
+            exchange.task.path = replace(exchange.task.path or PathSelection(), upstreams=upstreams)
         if user is not None:
             exchange.belong_to(user)
         exchange.start()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from g3.relay.idle import IdleWatch
     from g3.servers.destination import DestinationFilter
     from g3.servers.socks_proxy.config import SocksProxyConfig
-    from g3.task import ClientInfo
+    from g3.task import ClientInfo, PathSelection
 
 
 class Server(Protocol):
@@ -52,6 +52,7 @@ class Client(Protocol):
     stream: Any
     info: ClientInfo
     user: Any
+    path: PathSelection | None
     accepted: float
     deadline: float
     buffer: bytes

@@ -9,12 +9,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from zope.interface import implementer
 
-from g3.errors import ClientAuthFailed, TaskError
+from g3.errors import ClientAuthFailed, ProtocolError, TaskError
 from g3.proto.socks import v4, v5
 from g3.proto.socks.address import SocksError
 from g3.servers.socks_proxy.connect import SocksConnect
 from g3.servers.socks_proxy.exchange import NEVER
 from g3.servers.socks_proxy.udp import UDPSession
+from g3.task import PathSelection
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -58,6 +59,7 @@ class SocksConnection:
         "exchange",
         "info",
         "lost",
+        "path",
         "server",
         "stream",
         "user",
@@ -69,6 +71,7 @@ class SocksConnection:
         self.info = info
         self.exchange: Exchange | None = None
         self.user: Any = None
+        self.path: PathSelection | None = None
         self.buffer = b""
         self.lost = False
         self.counted_in = self.counted_out = 0
@@ -176,6 +179,17 @@ class SocksConnection:
             return False
         name, password, end = found
         self.buffer = data[end:]
+        config = self.server.config
+        params = config.username_params
+        if params is not None:
+            try:
+                chosen = params.next_proxy(name, params.socks5_port)
+            except ProtocolError as error:
+                self.server.stats.forbidden_dest_denied += 1
+                self._say_no(v5.reply(v5.NOT_ALLOWED), str(error))
+                return False
+            self.path = None if chosen is None else PathSelection(upstreams={config.escaper: chosen})
+            name = params.user_name(name)
         self._authenticate((name, password), v5.VERSION)
         return True
 

@@ -34,6 +34,7 @@ class Exchange:
         self.task = Task(task_type, "socks_proxy", server.config.name, client.info, upstream, now)
         self.task.wait = now - client.accepted
         self.task.user = client.user
+        self.task.path = client.path
         self.task.auditor = server.auditor
         #: Whether the client was told how it went; it is told once.
         self.answered = False

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from g3.acl.match import HostMatch
+from g3.auth.name_params import UsernameParams
 from g3.errors import ClientAuthFailed, RateLimited, TaskError, UserBlocked
 from g3.interfaces import IHTTPForward, ITCPConnect, IUser, IUserGroup
 from g3.limit.options import StreamSpeed
@@ -21,7 +22,7 @@ from g3.servers.http_proxy import HTTPProxyServer
 from g3.servers.http_proxy.config import HTTPProxyConfig
 from g3.servers.http_rproxy import HTTPRProxyServer
 from g3.servers.http_rproxy.config import HTTPHost, HTTPRProxyConfig
-from g3.task import ClientInfo, ConnectNotes, Upstream
+from g3.task import ClientInfo, ConnectNotes, PathSelection, PathUpstream, Upstream
 from g3.testing.nodes import make_context
 from g3.testing.streams import HalfCloseRecorder, memory_stream_pair, pump
 
@@ -324,6 +325,18 @@ class ProxyTests(Rules, Proxy, SynchronousTestCase):
         self.theirs_breaks()
         pump(self.clock)
         self.assertEqual(self.group.user.alive, 0)
+
+    def test_parameters_of_a_name_choose_the_next_proxy(self) -> None:
+        """For their request alone, beside the way that a header selects; the group hears of the name alone; wrong ones are a 400."""
+        self.start(username_params=UsernameParams(keys_for_host=("a", "b")), egress_path_selection_header="x-path")
+        chosen = b64encode(b"root+a=one:toor")
+        for credentials, lines in ((chosen, (b"X-Path: 3",)), (GOOD, ()), (chosen, ()), (chosen, ())):
+            self.assertTrue(self.say(self.head(credentials, *lines)).startswith(b"HTTP/1.1 200 "))
+        proxy = {"out": PathUpstream(Upstream("one", 10000))}
+        paths = [task.path for task in self.escaper.tasks]
+        self.assertEqual(paths, [PathSelection(number=3, upstreams=proxy), None, *2 * [PathSelection(upstreams=proxy)]])
+        self.assertTrue(self.say(self.head(b64encode(b"root+b=two:toor"))).startswith(b"HTTP/1.1 400 "))
+        self.assertTrue(self.closed)
 
     def test_what_is_for_the_upstream_goes_there(self) -> None:
         self.say(self.head(GOOD, b"Authorization: Bearer x"))

@@ -14,13 +14,14 @@ from zope.interface import implementer
 
 from g3 import errors
 from g3.acl import Action, PortFilter
+from g3.auth.name_params import UsernameParams
 from g3.errors import ClientAuthFailed, ConnectFailed, ResolveError, ResolveFailed, TaskError, UserBlocked
 from g3.interfaces import ITCPConnect, IUDPConnect, IUDPRelay, IUser, IUserGroup
 from g3.proto.socks import v4, v5
 from g3.servers.socks_proxy import SocksProxyServer
 from g3.servers.socks_proxy.config import SocksProxyConfig
 from g3.servers.socks_proxy.connection import LINGER_SECONDS, READ_AHEAD
-from g3.task import ClientInfo
+from g3.task import ClientInfo, PathUpstream, Upstream
 from g3.testing.nodes import make_context
 from g3.testing.streams import HalfCloseRecorder, memory_stream_pair, pump
 
@@ -338,6 +339,22 @@ class UserTests(ServerCase):
         self.users()
         self.upstream()
         self.assertEqual(self.say(self.OFFER + v5.credentials("root", "toor") + CONNECT)[:6], b"\5\2\1\0\5\0")
+        self.closed()
+
+    def test_parameters_of_a_name_choose_the_next_proxy(self) -> None:
+        """The group hears of the name alone; without parameters nothing is chosen."""
+        for name, chosen in (("root+a=one+b=two", {"out": PathUpstream(Upstream("one-two.proxy.test", 10001))}), ("root", {})):
+            self.users(username_params=UsernameParams(keys_for_host=("a", "b"), domain_suffix="proxy.test"))
+            self.upstream()
+            self.assertEqual(self.say(self.OFFER + v5.credentials(name, "toor") + CONNECT)[:6], b"\5\2\1\0\5\0")
+            path = self.escaper.tasks[0].path
+            self.assertEqual({} if path is None else path.upstreams, chosen)
+            self.closed()
+
+    def test_wrong_parameters_are_a_forbidden_destination(self) -> None:
+        self.users(username_params=UsernameParams(keys_for_host=("a", "b")))
+        self.assertEqual(self.say(self.OFFER + v5.credentials("root+b=two", "toor"))[:4], b"\5\2\5\2")
+        self.assertEqual((self.server.stats.forbidden_dest_denied, self.server.stats.forbidden_auth_failed), (1, 0))
         self.closed()
 
     def test_wrong_credentials_end_it(self) -> None:
