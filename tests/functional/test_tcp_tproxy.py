@@ -49,6 +49,7 @@ class TproxyCase(StageTestCase):
     """A client in a namespace of its own, whose way to everywhere leads through the proxy's."""
 
     threads = 0
+    config, rules = CONFIG, RULES
 
     def setUp(self) -> None:
         super().setUp()
@@ -65,12 +66,12 @@ class TproxyCase(StageTestCase):
         self.syslog.sock.bind(str(place / "log"))
         self.lead()
         self.daemon = self.start_daemon(
-            CONFIG.format(threads=self.threads, syslog=place / "log"), namespace=self.namespace, ports=(4001, 4002, 4003)
+            self.config.format(threads=self.threads, syslog=place / "log"), namespace=self.namespace, ports=(4001, 4002, 4003)
         )
 
     def lead(self) -> None:
         """Join the namespaces, and divert what comes from the client's."""
-        (self.directory / "rules.nft").write_text(RULES)
+        (self.directory / "rules.nft").write_text(self.rules)
         for line in (
             f"ip link add side type veth peer name out netns {self.client.pid}",
             f"ip address add {ORIGIN6}/128 dev lo nodad",
@@ -163,6 +164,43 @@ class TproxyTests(TproxyCase):
         self.assertTrue(client.ended())
         record = self.record("diverted")
         self.assertEqual((record["upstream"], record["reason"]), (f"{ORIGIN}:81", "UpstreamNotConnected"))
+
+
+class ForeignTests(TproxyCase):
+    """An escaper with bind_foreign, to an upstream whose way back leads through the proxy."""
+
+    config = CONFIG.replace("type: direct_fixed,", "type: direct_fixed, bind_foreign: true,")
+    #: As docs/reference/escapers/direct_fixed.rst has it.
+    rules = RULES.replace('iifname != "side"', 'iifname "far" socket transparent 1 meta mark set 1 accept\n        iifname != "side"')
+
+    def test_the_upstream_sees_the_clients_address(self) -> None:
+        """It answers to that, and the proxy takes the answers in."""
+        directory = self.directory / "far"
+        directory.mkdir()
+        far = Namespace(directory)
+        self.addCleanup(far.close)
+        self.inside(self.namespace, f"ip link add far type veth peer name near netns {far.pid}")
+        self.inside(self.namespace, "ip address add 203.0.113.254/24 dev far")
+        self.inside(self.namespace, "ip link set far up")
+        for line in ("ip address add 203.0.113.80/24 dev near", "ip link set near up", "ip route add default via 203.0.113.254"):
+            self.inside(far, line)
+        listener = far.socket()
+        self.addCleanup(listener.close)
+        listener.bind(("203.0.113.80", 81))
+        listener.listen()
+        listener.settimeout(20)
+        client = RawClient(0, sock=self.client.connect(("203.0.113.80", 81)))
+        self.addCleanup(client.close)
+        connection, peer = listener.accept()
+        with connection:
+            connection.settimeout(20)
+            self.assertEqual(peer[0], CLIENT)
+            client.send(b"ping")
+            self.assertEqual(connection.recv(100), b"ping")
+            connection.sendall(b"pong")
+            self.assertEqual(client.file.read(4), b"pong")
+        client.close()
+        self.assertEqual(self.record("diverted")["next_bind_ip"], CLIENT)
 
 
 class WorkerTests(TproxyCase):
