@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The epoll reactor with the cost per event taken out: events go straight to their descriptors.
 
-Against the stock one: no log context around each event; the clock is monotonic; an event of a descriptor that was closed earlier in the same
-batch is dropped (its number may belong to a new connection by then); C{soon} runs a call at the end of the batch without a timer;
-C{addHangup} watches a paused descriptor for the end of its peer without reading; and C{forget} is for one that is about to be closed. Every
-Twisted protocol and transport runs on it unchanged.
+Against the stock one: no log context around each event; a turn in which no timer is due does not go through them; the clock is monotonic; an
+event of a descriptor that was closed earlier in the same batch is dropped (its number may belong to a new connection by then); C{soon} runs a
+call at the end of the batch without a timer; C{addHangup} watches a paused descriptor for the end of its peer without reading; and C{forget} is
+for one that is about to be closed. Every Twisted protocol and transport runs on it unchanged.
 """
 
 from __future__ import annotations
 
-import time
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.epollreactor import EPollReactor
@@ -25,7 +25,20 @@ if TYPE_CHECKING:
 BATCH = 512
 
 _GONE = EPOLLHUP | EPOLLERR
+_ORDINARY = EPOLLIN | EPOLLOUT
+#: Seconds of sleep at most: what epoll_wait(2) takes as milliseconds in an int.
+_LONGEST = 2147483.0
 _log = Logger()
+
+
+def _went_away() -> Exception:
+    """Why to disconnect what has lost its descriptor without saying so."""
+    return ConnectionFdescWentAway("Filedescriptor went away")
+
+
+def _failed(selectable: object, error: BaseException) -> BaseException:
+    _log.failure("an event of {selectable} failed", selectable=selectable)
+    return error
 
 
 class G3Reactor(EPollReactor):
@@ -40,7 +53,7 @@ class G3Reactor(EPollReactor):
         super().__init__()  # type: ignore[no-untyped-call]
 
     #: Monotonic seconds: no step of the wall clock fires or delays a timer.
-    seconds = staticmethod(time.monotonic)
+    seconds = staticmethod(monotonic)
 
     def soon(self, function: Callable[..., object], *args: object) -> None:
         """Call once the current batch of events is done, or at the next turn when called from a timer. Not from other threads."""
@@ -156,6 +169,26 @@ class G3Reactor(EPollReactor):
 
     # -- dispatch
 
+    def mainLoop(self) -> None:
+        """Turn until stopped; what fails outside of every event and timer is logged, and the loop goes on."""
+        while self._started:
+            try:
+                while self._started:
+                    self.doIteration(self._run_due())
+            except BaseException:  # as the stock reactor
+                _log.failure("the main loop failed")
+        _log.info("Main loop terminated.")
+
+    def _run_due(self) -> float | None:
+        """Run the timers that are due and the calls from other threads. Seconds until the next timer, None without one."""
+        pending = self._pendingTimedCalls
+        if pending and not (self._newTimedCalls or self.threadCallQueue or self._justStopped):
+            delay: float = pending[0].time - monotonic()
+            if delay > 0:
+                return delay if delay < _LONGEST else _LONGEST
+        self.runUntilCurrent()  # type: ignore[no-untyped-call,unused-ignore]
+        return self.timeout() if self.running else 0
+
     def doPoll(self, timeout: float | None) -> None:
         """Wait for events and give each to its descriptor."""
         events = self._poller.poll(0 if self._soon else -1 if timeout is None else timeout, BATCH)
@@ -168,29 +201,41 @@ class G3Reactor(EPollReactor):
             selectable = selectable_of(fd)
             if selectable is None:
                 continue
-            if event & ~(EPOLLIN | EPOLLOUT) and (not event & EPOLLIN or fd in self._hangups):
-                self._unusual(selectable, fd, event)
+            if event != EPOLLIN:
+                self._mixed(selectable, fd, event)
                 continue
             why: object = None
-            reading = False
             try:
-                if selectable.fileno() == -1:  # it has lost its descriptor without saying so
-                    why = ConnectionFdescWentAway("Filedescriptor went away")
-                elif event & EPOLLIN:
-                    reading = True
-                    why = selectable.doRead()
-                if event & EPOLLOUT and not why and fd not in dropped:
-                    reading = False
-                    why = selectable.doWrite()
+                why = selectable.doRead() if selectable.fileno() != -1 else _went_away()
             except BaseException as error:  # as the stock reactor: an event never ends the loop
-                _log.failure("an event of {selectable} failed", selectable=selectable)
-                why = error
+                why = _failed(selectable, error)
             if why:
-                self._disconnectSelectable(selectable, why, reading)  # type: ignore[no-untyped-call]
+                self._disconnectSelectable(selectable, why, True)  # type: ignore[no-untyped-call]
         if self._soon:
             self._run_soon()
 
     doIteration = doPoll
+
+    def _mixed(self, selectable: Any, fd: int, event: int) -> None:
+        """An event that is more than input, or none."""
+        if event & ~_ORDINARY and (not event & EPOLLIN or fd in self._hangups):
+            self._unusual(selectable, fd, event)
+            return
+        why: object = None
+        reading = False
+        try:
+            if selectable.fileno() == -1:
+                why = _went_away()
+            elif event & EPOLLIN:
+                reading = True
+                why = selectable.doRead()
+            if event & EPOLLOUT and not why and fd not in self._dropped:
+                reading = False
+                why = selectable.doWrite()
+        except BaseException as error:
+            why = _failed(selectable, error)
+        if why:
+            self._disconnectSelectable(selectable, why, reading)  # type: ignore[no-untyped-call]
 
     def _unusual(self, selectable: Any, fd: int, event: int) -> None:
         """A hang-up or an error with nothing to read, or of what is watched for one."""

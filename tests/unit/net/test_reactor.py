@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from typing import Any
 
@@ -207,6 +208,42 @@ class G3ReactorTests(ReactorTestCase):
             self.reactor.removeReader(one)
             self.reactor.removeWriter(one)
         self.assertNotIn(one, self.reactor.getReaders())
+
+    def test_the_main_loop_runs_timers_and_calls_from_threads(self) -> None:
+        """Also beside a timer that is far from due, and after something failed outside of every event."""
+        reactor, told = self.reactor, []
+        poll = reactor.doPoll
+
+        def fails_once(_timeout: float | None) -> None:
+            reactor.doIteration = poll
+            raise ValueError("this turn fails")
+
+        def from_thread() -> None:
+            told.append("thread")
+            reactor.callLater(0.02, told.append, "timer")
+            reactor.callLater(0.03, reactor.stop)
+
+        thread = threading.Thread(target=reactor.callFromThread, args=(from_thread,))
+        reactor.callLater(3600, told.append, "far")
+        reactor.callLater(0.01, thread.start)
+        reactor.addSystemEventTrigger("before", "shutdown", told.append, "shutdown")
+        reactor.doIteration = fails_once
+        reactor.run(installSignalHandlers=False)
+        thread.join()
+        self.assertEqual(told, ["thread", "timer", "shutdown"])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_a_turn_sleeps_until_the_next_timer(self) -> None:
+        """No longer than the system call can, without a limit when there is none; the same with timers looked at and without."""
+        self.reactor.running = True
+        self.assertIs(self.reactor._run_due(), None)
+        far = self.reactor.callLater(1e9, lambda: None)
+        self.assertEqual([self.reactor._run_due() for _ in range(2)], [2147483, 2147483])
+        near = self.reactor.callLater(30, lambda: None)
+        self.reactor._run_due()
+        self.assertTrue(29 < self.reactor._run_due() <= 30)
+        for call in (far, near):
+            call.cancel()
 
     def test_time_is_monotonic(self) -> None:
         """A step of the wall clock moves no timer."""
