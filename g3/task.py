@@ -37,6 +37,9 @@ class Stage(Enum):
     FINISHED = "Finished"
 
 
+_CREATED = Stage.CREATED  # an enum is slow to ask
+
+
 @lru_cache(maxsize=4096)
 def parse_ip(host: str) -> IPAddress | None:
     """The address C{host} spells (a v4-mapped one as IPv4), or None when it is a name."""
@@ -180,7 +183,7 @@ class Task:
         self.started_at = time.time()
         self.wait = 0.0
         self.ready = 0.0
-        self.stage = Stage.CREATED
+        self.stage = _CREATED
         self.user: Any = None
         self.auditor: Any = None
         self.path: PathSelection | None = None

@@ -161,7 +161,7 @@ class TCPListener:
     they do, accepting pauses for L{EXHAUSTED_PAUSE} seconds and the clients stay queued: no busy loop, no dropped client.
     """
 
-    __slots__ = ("_held", "_on_accept", "_reactor", "_reading", "_retry", "_room", "accepted", "address", "exhausted", "failed", "socket")
+    __slots__ = ("_family", "_held", "_on_accept", "_reactor", "_reading", "_retry", "_room", "accepted", "address", "exhausted", "failed", "socket")
 
     log = Logger()
 
@@ -177,6 +177,7 @@ class TCPListener:
         # Accepted sockets inherit it.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket: socket.socket | None = sock
+        self._family = int(sock.family)
         self.address: SocketAddress = plain_address(sock.getsockname())
         self.accepted = 0
         self.failed = 0
@@ -238,7 +239,7 @@ class TCPListener:
     def _accept_many(self, sock: socket.socket, most: int) -> int:
         """Accept until nobody waits or C{most} were tried; how many were accepted."""
         before = self.accepted
-        accept, family = sock._accept, int(sock.family)  # type: ignore[attr-defined]  # of the base: see PlainSocket
+        accept, family = sock._accept, self._family  # type: ignore[attr-defined]  # of the base: see PlainSocket
         for _ in range(most):
             # Who is queued on a listener that closes is accepted while that can be done at all.
             if self._room is not None and not self._room.left and not self._held:

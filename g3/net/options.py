@@ -6,7 +6,7 @@ Times are seconds, sizes bytes. A field that is None was not said and leaves the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 
@@ -75,6 +75,12 @@ class TCPMisc:
     traffic_class: int | None = None
     congestion_control: str | None = None
     netfilter_mark: int | None = None
+    #: Whether they say nothing but C{no_delay}.
+    only_no_delay: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        others = {item.name for item in fields(self)} - {"no_delay", "only_no_delay"}
+        object.__setattr__(self, "only_no_delay", all(getattr(self, name) is None for name in others))
 
     def adjusted(self, other: TCPMisc) -> TCPMisc:
         """These with a user's options over them: sizes and lifetimes can only shrink, the rest is the other's if it says so."""

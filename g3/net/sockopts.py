@@ -28,7 +28,7 @@ def set_tcp_misc(sock: socket.socket, options: TCPMisc | None, *, has_no_delay: 
     no_delay = options is None or options.no_delay is not False
     if no_delay is not has_no_delay:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, no_delay)
-    if options is None:
+    if options is None or options.only_no_delay:
         return
     if options.max_segment_size is not None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, options.max_segment_size)

@@ -64,6 +64,10 @@ _ABORTED = _failure(ConnectionAborted())
 _LOST = _failure(ConnectionLost())
 
 
+def _no_fileno() -> int:
+    return -1
+
+
 class Limiter(Protocol):
     """What bounds the speed of a stream: see L{g3.limit.stream}."""
 
@@ -128,6 +132,7 @@ class Stream:
     @ivar bytes_in: bytes read so far. @ivar bytes_out: bytes the kernel took so far. @ivar queued: accepted and not yet taken.
     @ivar read_size: most bytes of one read. @ivar error: errno that ended it, 0 when none did.
     @ivar write_failed: it was a write that found the connection broken.
+    @ivar fileno: called, the descriptor, -1 without a socket; the socket's own method, since the reactor asks at every event.
     @ivar on_close: called with the stream just before its socket is closed, for whoever counts what it moved; must not fail.
     """
 
@@ -160,6 +165,7 @@ class Stream:
         "bytes_out",
         "disconnecting",
         "error",
+        "fileno",
         "on_close",
         "protocol",
         "queued",
@@ -177,6 +183,7 @@ class Stream:
         """@param local: C{peer}: as known from accept or connect; asked from the kernel when first needed otherwise."""
         self.reactor = reactor
         self.socket: _socket.socket | None = sock
+        self.fileno: Callable[[], int] = sock.fileno
         self.protocol: Any = None
         self.bytes_in = self.bytes_out = self.queued = self.error = 0
         self.read_size = read_size
@@ -247,9 +254,6 @@ class Stream:
         except OSError:
             return _UNKNOWN
 
-    def fileno(self) -> int:
-        return -1 if self.socket is None else self.socket.fileno()
-
     def getHost(self) -> Any:
         return twisted_address(self.local)
 
@@ -296,10 +300,10 @@ class Stream:
         if self._eof:
             self._eof = 1
         protocol.makeConnection(self)
-        if self.protocol is protocol:
+        if self.protocol is protocol and (self._unread is not None or self._eof or self.socket is None):
             self._catch_up()
-            if self.protocol is protocol:
-                self._go_on()
+        if self.protocol is protocol:
+            self._go_on()
 
     def unread(self, data: bytes) -> None:
         """Put bytes back: the protocol started next gets them first, or this one after C{resumeProducing}. They are not counted again."""
@@ -316,6 +320,7 @@ class Stream:
             raise RuntimeError("a stream can be detached only while nothing is queued and nothing was read ahead")
         self._quiet()
         self.socket = None
+        self.fileno = _no_fileno
         self.protocol = self._producer = None
         self._direct = self._plain = False
         return sock
@@ -764,7 +769,8 @@ class Stream:
 
     def unregisterProducer(self) -> None:
         self._producer, self._streaming, self._producer_paused = None, False, False
-        self._finish_closing()
+        if self.disconnecting or self._write_state == 1:
+            self._finish_closing()
 
     # -- lending a direction to somebody who does the I/O
 
@@ -947,6 +953,7 @@ class Stream:
         if on_close is not None:
             on_close(self)
         self.socket = None
+        self.fileno = _no_fileno
         self._direct = self._plain = False
         self._queue = None
         self.queued = 0

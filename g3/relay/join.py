@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from g3.relay.splice import PipePool
 
 
+_EOF, _SOURCE_LOST = End.EOF, End.SOURCE_LOST  # an enum is slow to ask
 #: Seconds without progress after which bytes on their way are given up and a reset is passed on, and between two looks at them.
 _FLUSH_SECONDS = 5.0
 _FLUSH_LOOK = 0.05
@@ -137,10 +138,10 @@ class Relay:
     def _ended(self, pipe: Pipe, end: End) -> None:
         if self._finished is None:
             return
-        if end is End.EOF:
+        if end is _EOF:
             self._eof(pipe)
         else:
-            self._broke(pipe, pipe.source if end is End.SOURCE_LOST else pipe.sink)
+            self._broke(pipe, pipe.source if end is _SOURCE_LOST else pipe.sink)
 
     def _eof(self, pipe: Pipe) -> None:
         """One direction is over and all of it is with the kernel."""

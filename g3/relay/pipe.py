@@ -50,6 +50,9 @@ class End(Enum):
     SINK_LOST = "the sink broke"
 
 
+_LIMIT, _EOF, _SOURCE_LOST, _SINK_LOST = End.LIMIT, End.EOF, End.SOURCE_LOST, End.SINK_LOST  # an enum is slow to ask
+
+
 @implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
 class Pipe:
     """Moves bytes from C{source} to C{sink} (both IStream) once L{start} is called.
@@ -124,14 +127,15 @@ class Pipe:
         if self._done:
             return
         if self._left == 0:
-            self._finish(End.LIMIT)
+            self._finish(_LIMIT)
         else:
             self.source.start(self)
 
     def stop(self) -> None:
         """Hand both streams back now; C{finished} is not called. Every byte counted in C{moved} is with the sink."""
         self._finished = None
-        self._finish(End.EOF)
+        if not self._done:
+            self._finish(_EOF)
 
     # -- what the source calls
 
@@ -156,7 +160,7 @@ class Pipe:
         sink = self.sink
         sink.write(data)
         if left == 0:
-            self._finish(End.LIMIT)
+            self._finish(_LIMIT)
         elif sink.queued:
             self.source.pauseProducing()
         elif 0 <= self._splice_at <= self.moved and (len(data) >= _BULKY or len(data) >= self.source.read_size):
@@ -167,7 +171,7 @@ class Pipe:
         if self.sink.queued:
             self._draining = True
         else:
-            self._finish(End.EOF)
+            self._finish(_EOF)
 
     def writeConnectionLost(self) -> None:
         """The source's own output is not our direction."""
@@ -175,7 +179,7 @@ class Pipe:
     def connectionLost(self, reason: Failure) -> None:
         self.reason = reason
         if not self._draining:  # else all its bytes are with the sink already
-            self._finish(End.SOURCE_LOST)
+            self._finish(_SOURCE_LOST)
 
     # -- what the sink calls
 
@@ -184,7 +188,7 @@ class Pipe:
         if self._done or self.sink.queued or self._in_pipe:
             return
         if self._draining:
-            self._finish(End.EOF)
+            self._finish(_EOF)
         elif self.source.protocol is self:  # else not started yet
             self.source.resumeProducing()
 
@@ -192,7 +196,7 @@ class Pipe:
         self.source.pauseProducing()
 
     def stopProducing(self) -> None:
-        self._finish(End.SINK_LOST)
+        self._finish(_SINK_LOST)
 
     # -- splicing
 
@@ -323,7 +327,7 @@ class Pipe:
             return False
         self._release()
         if self._left == 0:
-            self._finish(End.LIMIT)
+            self._finish(_LIMIT)
         return True
 
     def _release(self) -> None:
@@ -353,8 +357,9 @@ class Pipe:
             return
         self._done = True
         source, sink = self.source, self.sink
-        rescued = self._rescue() if self._in_pipe and end is not End.SINK_LOST else b""
-        self._release()
+        rescued = self._rescue() if self._in_pipe and end is not _SINK_LOST else b""
+        if self._kernel_pipe is not None:
+            self._release()
         source.pauseProducing()
         if source.protocol is self:
             source.protocol = self._former

@@ -268,6 +268,7 @@ class ListeningServer(Listener):
 
     def stop(self) -> Deferred[None] | None:
         self._close_listener()
+        self._rest()
         if not self._tasks:
             self._ended(None)
             return None
@@ -315,6 +316,12 @@ class ListeningServer(Listener):
         self.connections.discard(connection)
         self.context.load.live -= 1
         self._count(connection)
+        if not self.online:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Tick no more when nobody is connected. A server that is online finds out at its next tick: clients that come and go one after the
+        other make no timer each."""
         if not self.connections and self._ticking.running:
             self._ticking.stop()
 
@@ -337,6 +344,7 @@ class ListeningServer(Listener):
         for connection in list(self.connections):
             self._count(connection)
             connection.tick(now)
+        self._rest()
 
     def _count(self, connection: Connection) -> None:
         """Bring what the connection's stream has moved into the statistics."""

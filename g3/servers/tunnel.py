@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from g3.servers.tasks import TaskServer
     from g3.task import Task
 
+_CONNECTING, _CONNECTED, _REPLYING, _RELAYING = Stage.CONNECTING, Stage.CONNECTED, Stage.REPLYING, Stage.RELAYING  # an enum is slow to ask
 #: The slots that a tunnel's class must have, set to None in its C{__init__}.
 TUNNEL_SLOTS = ("_connecting", "relay", "upstream")
 
@@ -84,14 +85,17 @@ class Tunnel:
         """Reach the upstream and go on from there. All that fails is told to L{fail}."""
         if self.server.config.flush_task_log_on_created:
             self.note(TaskEvent.CREATED)
-        self.task.stage = Stage.CONNECTING
+        self.task.stage = _CONNECTING
         self._connecting = begin(self._open())
 
     async def _open(self) -> None:
         server = self.server
         try:
-            picked = final_escaper(server.escaper, self.task)
-            upstream = await self.reach(await picked if isinstance(picked, Deferred) else picked)
+            escaper = server.escaper
+            picked = final_escaper(escaper, self.task)
+            if picked is not escaper and isinstance(picked, Deferred):  # the second test is slow
+                picked = await picked
+            upstream = await self.reach(picked)
             upstream.read_size = server.config.tcp_copy_buffer_size
         except TaskError as error:
             self._connecting = None
@@ -111,13 +115,13 @@ class Tunnel:
         server, task = self.server, self.task
         config = server.config
         self.upstream = upstream
-        task.stage = Stage.CONNECTED
+        task.stage = _CONNECTED
         if config.flush_task_log_on_connected:
             self.note(TaskEvent.CONNECTED)
-        task.stage = Stage.REPLYING
+        task.stage = _REPLYING
         ahead = self.greet()
         task.ready = server.clock() - task.created
-        task.stage = Stage.RELAYING
+        task.stage = _RELAYING
         stream = self.stream
         if ahead:
             stream.unread(ahead)

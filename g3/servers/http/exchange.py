@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from g3.servers.http.target import Target
 
 NEVER = float("inf")
+_FINISHED = Stage.FINISHED  # an enum is slow to ask
 
 
 class Exchange:
@@ -146,7 +147,8 @@ class Exchange:
         self.ended = True
         if self.task.user is not None:
             self.left()
-        self.task.stage = Stage.FINISHED if error.reason == "Finished" else self.task.stage
+        if error.reason == "Finished":
+            self.task.stage = _FINISHED
         if self.marks is not None:
             self.record(TaskEvent.FINISHED, error)
         self.client.exchange_ended(closes or (error.http_status == CLOSE and error.reason != "Finished"))

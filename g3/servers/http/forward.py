@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from g3.servers.http.target import Target
     from g3.task import Task
 
+_CONNECTING, _CONNECTED, _RELAYING = Stage.CONNECTING, Stage.CONNECTED, Stage.RELAYING  # an enum is slow to ask
 #: Body bytes still to come from which on a body of known length is piped from socket to socket.
 PIPE_FROM = 262144
 #: Request body bytes taken before the upstream is there.
@@ -139,8 +140,9 @@ class Forward(Exchange):
 
     def _choose(self) -> None:
         """Follow the routes, then go."""
-        picked = final_escaper(self.client.server.escaper, self.task)
-        if isinstance(picked, Deferred):
+        escaper = self.client.server.escaper
+        picked = final_escaper(escaper, self.task)
+        if picked is not escaper and isinstance(picked, Deferred):  # the second test is slow
             self.client.deadline = NEVER
             self._connecting = begin(self._route(picked))
         else:
@@ -199,7 +201,7 @@ class Forward(Exchange):
         self._connect(escaper, key)
 
     def _connect(self, escaper: Any, key: Key) -> None:
-        self.task.stage = Stage.CONNECTING
+        self.task.stage = _CONNECTING
         self.reused = False
         self.client.deadline = NEVER
         self._connecting = begin(self._open(escaper, key))
@@ -227,12 +229,12 @@ class Forward(Exchange):
         if self.marks is not None:
             self.marks.mark_upstream(upstream.stream)
         task.connect = upstream.notes
-        task.stage = Stage.CONNECTED
+        task.stage = _CONNECTED
         now = client.server.clock()
         task.ready = now - task.created
         if client.server.config.flush_task_log_on_connected:
             self.note(TaskEvent.CONNECTED)
-        task.stage = Stage.RELAYING
+        task.stage = _RELAYING
         if self.request.personal or self.request.proxy_authorization is not None:
             upstream.private = True
         if upstream.lost:  # it spoke, or ended, before it was asked

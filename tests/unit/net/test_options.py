@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from ipaddress import ip_address
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -31,6 +32,14 @@ class CombineTests(SynchronousTestCase):
         users = TCPMisc(no_delay=False, time_to_live=128, max_segment_size=1400, type_of_service=2)
         self.assertEqual(ours.adjusted(users), TCPMisc(no_delay=True, time_to_live=64, max_segment_size=1400, type_of_service=2, netfilter_mark=7))
         self.assertEqual(UDPMisc(hop_limit=9).adjusted(UDPMisc(hop_limit=8, traffic_class=1)), UDPMisc(hop_limit=8, traffic_class=1))
+
+    def test_options_know_whether_they_set_more_than_no_delay(self) -> None:
+        """Each other one counts, also after two were put together."""
+        for quiet in (TCPMisc(), TCPMisc(no_delay=False), TCPMisc().adjusted(TCPMisc(no_delay=True))):
+            self.assertTrue(quiet.only_no_delay)
+        said = [TCPMisc(**{item.name: 1}) for item in fields(TCPMisc) if item.init and item.name != "no_delay"]  # type: ignore[arg-type]
+        self.assertEqual(len(said), 7)
+        self.assertFalse(any(options.only_no_delay for options in [*said, TCPMisc().adjusted(TCPMisc(hop_limit=3))]))
 
     def test_connecting_is_limited_to_the_smaller_of_both(self) -> None:
         """Tries and time."""
