@@ -376,10 +376,10 @@ class _StreamTests(ReactorTestCase):
             return "write closed" in protocol.events
 
         self.spin(done)
-        self.settle()
-        got[0] += len(receive_all(sock))
+        sock.settimeout(10)  # what the kernel still has to deliver, and the end after it, may take their time
+        while part := sock.recv(1 << 20):
+            got[0] += len(part)
         self.assertEqual(got[0], total)
-        self.assertEqual(sock.recv(1), b"")
         sock.send(b"reply")
         self.spin(lambda: protocol.data == b"reply")
         stream.loseConnection()
