@@ -51,7 +51,7 @@ class Targets(SynchronousTestCase):
     @MANY
     @given(METHODS, TARGETS)
     def test_what_is_written_reads_the_same(self, method: bytes, data: bytes) -> None:
-        """A next proxy that reads our absolute-form finds the same host, port and path."""
+        """A next proxy that reads our absolute-form finds the same host, port and path; a login only where it is that of the ftp server."""
         try:
             target = parse_target(method, data)
         except HTTPError:
@@ -61,7 +61,7 @@ class Targets(SynchronousTestCase):
             self.assertEqual(
                 (again.scheme, again.host, again.port, again.path_query), (target.scheme, target.host, target.port, target.path_query), target
             )
-            self.assertIsNone(again.userinfo)
+            self.assertEqual(again.userinfo, (target.userinfo or None) if target.scheme == "ftp" else None, target)
 
     @MANY
     @given(TARGETS)
