@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 from typing import TYPE_CHECKING
 
 from hpack import Encoder
@@ -29,7 +30,7 @@ from tests.functional.peers import ScriptedOrigin
 from tests.functional.test_http2 import HTTP2Case
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.functional.harness import Daemon
 
@@ -106,12 +107,25 @@ class RandomTests(HTTP2Case):
                 self.leave(client.sock, end)
             client.close()
 
-        run()
-        origin.close()
-        wait_until_as_before(self.daemon, before, 30)
+        with self.records_are_read():
+            run()
+            origin.close()
+            wait_until_as_before(self.daemon, before, 30)
         client = self.client()
         self.assertEqual(client.wait(client.request("GET", "http://127.0.0.9/")).status, 403)
         self.daemon.check_log()
+
+    @contextlib.contextmanager
+    def records_are_read(self) -> Iterator[None]:
+        """Or those that wait for their reader keep a timer of the daemon's."""
+        done = threading.Event()
+        reader = threading.Thread(target=self.syslog.wait, args=(lambda _: done.is_set(), 600.0))
+        reader.start()
+        try:
+            yield
+        finally:
+            done.set()
+            reader.join()
 
     @staticmethod
     def leave(sock: socket.socket, end: str) -> None:
