@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import socket
 import struct
+import time
+from pathlib import Path
 
 from tests.functional.observed import ObservedCase
 from tests.functional.processes import free_port
@@ -130,6 +133,46 @@ class ConnectUDPTests(ConnectUDPCase):
         client.close()
         record = self.finished(20)
         self.assertLess(int(record["r_rd_packets"]), int(record["r_wr_packets"]))
+
+    def test_however_they_end_nothing_is_left(self) -> None:
+        """By a datagram that cannot be, by the end of the client's direction, by a reset, in order."""
+        self.proxy()
+        echo = self.echo()
+        _, client = self.ask("127.0.0.1", echo.port)
+        self.send(client, b"first")
+        self.receive(client)
+        client.close()
+        self.finished()
+        self.statsd.wait(bool)  # its socket is made for the first sample
+        before = self.descriptors()
+        clients = [self.ask("127.0.0.1", echo.port)[1] for _ in range(40)]
+        self.assertGreater(self.descriptors(), before + 70)
+        for number, client in enumerate(clients):
+            self.send(client, b"x")
+            self.receive(client)
+            if number % 4 == 0:
+                client.send(integer(0) + integer(1 << 20))
+            elif number % 4 == 1:
+                client.sock.shutdown(socket.SHUT_WR)
+            else:
+                if number % 4 == 2:
+                    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.close()
+        deadline = time.monotonic() + 20
+        while self.descriptors() > before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.assertLessEqual(self.descriptors(), before)
+
+    def descriptors(self) -> int:
+        return len(list(Path(f"/proc/{self.daemon.pid}/fd").iterdir()))
+
+    def test_a_path_that_runs_outlives_a_reload(self) -> None:
+        self.proxy()
+        _, client = self.ask("127.0.0.1", self.echo().port)
+        self.rewrite(SERVER.format(port=self.port, escaper="e", more=ON + "\n    task_idle_max_count: 9"))
+        self.assertEqual(self.daemon.ctl("reload").returncode, 0)
+        self.send(client, b"after")
+        self.assertEqual(self.receive(client), b"after")
 
     def test_one_that_moves_nothing_ends(self) -> None:
         self.proxy(ON + "\n    task_idle_max_count: 1")

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 import struct
 import subprocess
 
 from tests.functional.ftp_server import FTPServer
+from tests.functional.h2client import H2Client
 from tests.functional.needs import ROOT, need
 from tests.functional.observed import ObservedCase
 from tests.functional.peers import RecordingOrigin
@@ -38,6 +40,51 @@ user_group:
     password: "a:b"
     alive: 1
 """
+
+
+OVER_HTTP2 = """
+  - name: proxy
+    type: http_proxy
+    listen: 127.0.0.1:{proxy}
+    escaper: e
+    user_group: members
+    enable_http2: true
+    server_id: abc
+    proxy_status: true
+    tls_server:
+      cert_pairs: {{certificate: server.pem, private_key: server-key.pem}}
+user_group:
+  - {{name: members, type: lodge, user: Zoe, password: "a:b", alive: 1}}
+"""
+
+
+class HTTP2Tests(ObservedCase):
+    """Over HTTP/2 each stream says whom it is from."""
+
+    def test_streams_of_users(self) -> None:
+        """Refused without credentials, with a body too; let in with them, as often as the user may; what the proxy adds is there."""
+        self.certificate("server", "g3proxy.local", "127.0.0.1")
+        port, origin = free_port(), RecordingOrigin()
+        self.addCleanup(origin.close)
+        self.start_daemon(self._head + OVER_HTTP2.format(proxy=port), ports=[port], packages=[LODGE])
+        client = H2Client(port, self.directory / "ca.pem")
+        self.addCleanup(client.close)
+        there, login = f"http://127.0.0.1:{origin.port}/", ("proxy-authorization", "Basic " + base64.b64encode(b"Zoe:a:b").decode())
+        refused = client.wait(client.request("GET", there))
+        self.assertEqual((refused.status, refused.fields[b"proxy-authenticate"], refused.reset), (407, b'Basic realm="proxy"', None))
+        self.assertIn(b"http_request_denied", refused.fields[b"proxy-status"])
+        number = client.request("POST", there, end=False)
+        client.send(number, b"x" * 100, end=True)
+        self.assertEqual(client.wait(number).status, 407)
+        served = client.wait(client.request("GET", there, login))
+        self.assertEqual((served.status, served.fields[b"x-bd-remote-connection-info"][:4]), (200, b"abc;"))
+        tunnel = client.request("CONNECT", f"127.0.0.1:{origin.port}", login, end=False)
+        self.assertEqual(client.wait_head(tunnel).status, 200)
+        self.assertEqual(client.wait(client.request("GET", there, login)).status, 429)
+        client.send(tunnel, b"", end=True)
+        client.wait(tunnel)
+        self.assertEqual({record["user"] for record in self.tasks(3)}, {"Zoe"})
+        self.assertNotIn(b"uthorization", origin.everything)
 
 
 class UserTests(ObservedCase):
