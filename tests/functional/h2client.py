@@ -56,6 +56,8 @@ class H2Client:
         #: Of GOAWAY, None while there was none.
         self.goaway: int | None = None
         self.closed = False
+        #: Whether a reset closed it: what the server had said last may be lost with it, since we were still sending.
+        self.was_reset = False
         self.reads = True
         self.flush()
 
@@ -108,6 +110,7 @@ class H2Client:
         try:
             data = self.sock.recv(65536)
         except (ConnectionResetError, ssl.SSLError):
+            self.was_reset = True
             data = b""
         if not data:
             self.closed = True
