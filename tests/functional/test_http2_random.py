@@ -34,7 +34,13 @@ if TYPE_CHECKING:
 
     from tests.functional.harness import Daemon
 
-SOME = settings(max_examples=int(os.environ.get("G3_HTTP2_EXAMPLES", "80")), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+SOME = settings(
+    max_examples=int(os.environ.get("G3_HTTP2_EXAMPLES", "80")),
+    deadline=None,
+    database=None,
+    derandomize="G3_HTTP2_EXAMPLES" not in os.environ,
+    suppress_health_check=list(HealthCheck),
+)
 STREAMS = st.sampled_from([1, 3, 5, 7, 9, 11, 0, 2])
 SIZES = st.sampled_from([0, 1, 100, 16384])
 HEADS = st.sampled_from(["GET", "POST", "CONNECT", "HEAD", "trailers", "bad"])
