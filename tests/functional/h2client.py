@@ -74,19 +74,21 @@ class H2Client:
         self.flush()
         self.sock.sendall(data)
 
-    def request(self, method: str, url: str, *fields: tuple[str, str], end: bool = True) -> int:
-        """Begin a stream with a request as a proxy is asked; its number."""
+    def request(self, method: str, url: str, *fields: tuple[str, str], end: bool = True, ahead: bytes = b"") -> int:
+        """Begin a stream with a request as a proxy is asked; its number. C{ahead} goes with the head."""
         if method == "CONNECT":
             head = [(":method", method), (":authority", url)]
         else:
             scheme, _, rest = url.partition("://")
             authority, slash, path = rest.partition("/")
             head = [(":method", method), (":scheme", scheme), (":authority", authority), (":path", slash + path or "/")]
-        return self.send_head([*head, *fields], end=end)
+        return self.send_head([*head, *fields], end=end, ahead=ahead)
 
-    def send_head(self, fields: Any, *, end: bool = True) -> int:
+    def send_head(self, fields: Any, *, end: bool = True, ahead: bytes = b"") -> int:
         number = self.h2.get_next_available_stream_id()
         self.h2.send_headers(number, fields, end_stream=end)
+        if ahead:
+            self.h2.send_data(number, ahead)
         self.streams[number] = Stream()
         self.flush()
         return int(number)

@@ -232,12 +232,14 @@ class TunnelTests(HTTP2Case):
         """Its end is passed on, and the client's direction goes on."""
         self.proxy()
         heard: list[bytes] = []
+        over = threading.Event()
 
         def script(connection: socket.socket, _number: int) -> None:
             connection.sendall(b"all")
             connection.shutdown(socket.SHUT_WR)
             while data := connection.recv(65536):
                 heard.append(data)
+            over.set()
 
         upstream = self.scripted(script)
         client = self.client()
@@ -246,6 +248,7 @@ class TunnelTests(HTTP2Case):
         self.assertEqual((stream.body, stream.ended, stream.reset), (b"all", True, None))
         client.send(number, b"x" * 300000, end=True)
         self.assertEqual(self.finished()["reason"], "ClosedByUpstream")
+        self.assertTrue(over.wait(20))
         self.assertEqual(sum(map(len, heard)), 300000)
 
     def test_curl_tunnels_over_it(self) -> None:
@@ -298,6 +301,20 @@ class TunnelTests(HTTP2Case):
         self.proxy("enable_http2: true\n    dst_port_filter: 443")
         stream = self.client()
         self.assertEqual(stream.wait(stream.request("CONNECT", "127.0.0.1:80", end=False)).status, 403)
+
+    def test_what_comes_with_a_refused_tunnel_is_no_request(self) -> None:
+        """Though it looks like one, and there is an idle connection that it could go by."""
+        self.proxy()
+        origin = self.recording()
+        client = self.client()
+        url = f"http://127.0.0.1:{origin.port}/"
+        self.assertEqual(client.wait(client.request("GET", url)).status, 200)
+        inside = f"GET {url}inside HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        number = client.request("CONNECT", f"127.0.0.1:{free_port()}", end=False, ahead=inside)
+        self.assertEqual(client.wait(number).status, 521)
+        self.assertEqual(client.wait(client.request("GET", url + "last")).status, 200)
+        self.assertEqual([bytes(received).count(b"GET ") for received in origin.received], [2])
+        self.assertNotIn(b"inside", origin.everything)
 
 
 class WindowTests(HTTP2Case):

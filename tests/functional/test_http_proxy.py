@@ -399,6 +399,15 @@ class ConnectTests(ProxyCase):
         self.assertEqual(client.ask(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % free_port()).status, 521)
         self.assertEqual(client.ask(get(origin.port)).status, 200)
 
+    def test_what_was_sent_ahead_of_a_failed_tunnel_is_no_request(self) -> None:
+        """Though it looks like one: 521, then the connection ends, and the origin is not asked."""
+        origin = self.origin()
+        client = self.client(self.proxy())
+        answer = client.ask(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % free_port() + get(origin.port))
+        self.assertEqual((answer.status, answer.headers["Connection"]), (521, "Close"))
+        self.assertEqual(client.everything(), b"")
+        self.assertEqual(origin.everything, b"")
+
     def test_a_speed_limit_holds(self) -> None:
         """tcp_sock_speed_limit 500K: 1.5 MB take about three seconds, through a tunnel."""
         sink = UploadSink(raw=True)

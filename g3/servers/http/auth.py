@@ -132,7 +132,7 @@ class Authentication:
         client, request, status = self.client, self.request, error.http_status
         if client.server.proxy_status is not None:
             extra = (*extra, client.server.proxy_status.line(error))
-        closes = closes or not request.keep_alive
+        closes = closes or client.closes_after(request)
         if client.server.config.no_early_error_reply or status == CLOSE:
             closes = True
         elif not client.lost:

@@ -249,6 +249,11 @@ class ClientConnection:
         if self.buffer:
             self._go_on()
 
+    def closes_after(self, request: Request) -> bool:
+        """Whether a refusal of C{request} is the last answer: its client wants no more, or has sent on after CONNECT. That was for the tunnel,
+        whatever it looks like (RFC 9110 section 9.3.6)."""
+        return not request.keep_alive or (request.method == b"CONNECT" and bool(self.buffer))
+
     def refuse(self, error: ProtocolError) -> None:
         """Answer what is no request (or one nobody serves) and close."""
         self.buffer = b""

@@ -121,7 +121,7 @@ class Exchange:
         if self.ended:
             return
         self.release()
-        closes = error.closes or self.wants_body or not self.request.keep_alive
+        closes = error.closes or self.wants_body or self.client.closes_after(self.request)
         self.answer(error, closes)
         self.end(error, closes)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
+    from g3.proto.http1.request import Request
     from g3.servers.http.upstream import Key, UpstreamConnection
     from g3.servers.http_proxy.target import Targets
     from g3.task import ClientInfo
@@ -101,6 +102,10 @@ class StreamConnection(ProxyConnection):
         else:
             upstream.idle_since = server.clock()
             self._mux.kept.put(upstream)
+
+    def closes_after(self, request: Request) -> bool:
+        """A stream has one request: what follows a refused CONNECT is none, whenever it comes."""
+        return True
 
     def task_ended(self) -> None:
         """For a server that waits for its last task: once the client has all that was answered."""

@@ -326,6 +326,24 @@ class ProxyTests(Rules, Proxy, SynchronousTestCase):
         pump(self.clock)
         self.assertEqual(self.group.user.alive, 0)
 
+    def test_what_follows_a_refused_connect_is_no_request(self) -> None:
+        """It was for the tunnel: one answer, then it is thrown away, also what comes later, and the connection closes."""
+        connect = b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\n\r\n"
+        for ahead in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", self.head(GOOD)):
+            self.connect()
+            self.asked(self.say(connect + ahead), closes=True)
+            self.assertEqual(self.say(self.head(GOOD)), b"")
+            self.connect()
+            self.group.later = Deferred()
+            self.say(connect)
+            self.say(ahead)
+            later, self.group.later = self.group.later, None
+            later.errback(ClientAuthFailed())
+            pump(self.clock)
+            self.asked(bytes(self.heard.data), closes=True)
+            self.assertEqual(bytes(self.heard.data).count(b"HTTP/1.1"), 1)
+        self.assertEqual(self.escaper.tasks, [])
+
     def test_parameters_of_a_name_choose_the_next_proxy(self) -> None:
         """For their request alone, beside the way that a header selects; the group hears of the name alone; wrong ones are a 400."""
         self.start(username_params=UsernameParams(keys_for_host=("a", "b")), egress_path_selection_header="x-path")
