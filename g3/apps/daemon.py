@@ -26,7 +26,6 @@ from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilte
 from twisted.python.failure import Failure
 
 import g3
-from g3.apps import privileges
 from g3.apps.launch import Launch
 from g3.apps.logfile import append_to
 from g3.apps.pidfile import PidFile
@@ -50,14 +49,16 @@ from g3.tree.listeners import ListenerPool
 from g3.tree.node import KIND_ORDER, Daemon, Lasting, NodeContext, Timeouts
 from g3.tree.offline import Shutdown
 from g3.tree.root import Root
+from g3.workers import privileges
 from g3.workers.balance import ABOVE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from g3.apps.configuration import FileSource
     from g3.config.main import MainConfig
+    from g3.config.node import NodeConfig
 
 log = Logger()
 
@@ -119,6 +120,8 @@ class BaseDaemon(MultiService):
     above_by: ClassVar[int] = ABOVE
     #: Its tree.
     tree: ClassVar[type[Root]] = Root
+    #: Whether others serve for it.
+    hands_on: ClassVar[bool] = False
 
     def __init__(self, reactor: Any, settings: Settings, source: FileSource, main: MainConfig, seat: Seat | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -199,8 +202,8 @@ class BaseDaemon(MultiService):
     def startService(self) -> None:
         """Serve, as soon as all nodes are prepared."""
         if self.settings.uid is not None:
-            listens = [getattr(config, "listen", None) for kind in self._main.nodes for config in self._main.configs(kind)]
-            privileges.settle(admin=any(getattr(each, key, None) is not None for each in listens for key in ("interface", "netfilter_mark")))
+            listening = any(config.listens_as_admin for config in self._configs())
+            privileges.settle(listening=listening, serving=self.serves_as_admin(), hands_on=self.hands_on)
         super().startService()  # type: ignore[no-untyped-call]
         # Again: the reactor has put its own in their place by then.
         self.reactor.callWhenRunning(self._install_signals)
@@ -208,6 +211,13 @@ class BaseDaemon(MultiService):
             self._begin()
         else:
             self._waiting.addCallbacks(lambda _: self._begin(), lambda failure: self._start_failed(failure.value))
+
+    def _configs(self) -> Iterator[NodeConfig]:
+        return (config for kind in self._main.nodes for config in self._main.configs(kind))
+
+    def serves_as_admin(self) -> bool:
+        """Whether the sockets that are made to serve, here or in workers, need CAP_NET_ADMIN."""
+        return any(config.serves_as_admin for config in self._configs())
 
     def _prepare(self) -> None:
         """Nodes are prepared at once where they can be, so that what fails is told before we are a daemon."""

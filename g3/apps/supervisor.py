@@ -61,6 +61,7 @@ class Supervising(BaseDaemon):
     worker: ClassVar[str]
     #: The kinds whose nodes run here and in no worker.
     kept: ClassVar[frozenset[str]] = frozenset()
+    hands_on: ClassVar[bool] = True
     root: Keeper
     _closing: Deferred[None] | None = None
 
@@ -95,6 +96,7 @@ class Supervising(BaseDaemon):
             entry=self.entry,
             reactor_module=type(self.reactor).__module__,
             user=self._user(),
+            admin=self.serves_as_admin(),
             modules=modules_of(self._main, self.source.components, self.kept),
             snapshot=self._brief,
             setup=self._set_up,

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from g3.config.schema import config_class, key, references
 from g3.config.values.basic import NodeName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from g3.config.problems import Place
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 _LOGGED = {"rproxy": "RProxy", "tproxy": "TProxy"}
 #: The kinds in the order they are made, and undone in reverse.
 KINDS = ("resolver", "escaper", "user_group", "auditor", "server")
+_MARK = frozenset({"netfilter_mark"})
+
+
+def _says(value: Any, names: frozenset[str]) -> bool:
+    """Whether one of the keys C{names} is set anywhere in a value."""
+    if is_dataclass(value):
+        content = {each.name: getattr(value, each.name) for each in fields(value)}
+        return any(content.get(name) is not None for name in names) or _says(content, names)
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else ()
+    return any(_says(part, names) for part in parts)
 
 
 @config_class
@@ -37,6 +48,17 @@ class NodeConfig:
     def log_type(self) -> str:
         """What the logs call the type: upstream has CamelCase there."""
         return "".join(_LOGGED.get(word, word.capitalize()) for word in self.type_word.split("_"))
+
+    @property
+    def listens_as_admin(self) -> bool:
+        """Whether a listening socket that the node has, or gets by a reload, needs CAP_NET_ADMIN or CAP_NET_RAW: for a mark or an interface
+        here; types that listen at foreign addresses add that."""
+        return _says(getattr(self, "listen", None), _MARK | {"interface"})
+
+    @property
+    def serves_as_admin(self) -> bool:
+        """Whether sockets that the node makes to serve need CAP_NET_ADMIN: for a mark here; types that bind to foreign addresses add that."""
+        return any(_says(getattr(self, each.name), _MARK) for each in fields(self) if each.name != "listen")
 
 
 @config_class

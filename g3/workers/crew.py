@@ -167,7 +167,8 @@ class NurseryLink:
 class Crew:
     """All workers of a daemon.
 
-    @param entry: dotted name of what a worker runs, on the reactor of C{reactor_module}, as C{user} (uid and gid; None: as we);
+    @param entry: dotted name of what a worker runs, on the reactor of C{reactor_module}, as C{user} (uid and gid; None: as we), which
+        has CAP_NET_ADMIN if C{admin} and we had it at the start;
         C{modules}: what to import for it. C{listeners}: the sockets to serve. C{snapshot}: what a worker must know to serve a configuration.
         C{setup(member)} brings a new one what was published since.
     """
@@ -181,6 +182,7 @@ class Crew:
         entry: str,
         reactor_module: str,
         user: tuple[int, int] | None,
+        admin: bool,
         modules: Sequence[str],
         snapshot: Callable[[IConfiguration], object],
         setup: Callable[[Member], Awaitable[None]],
@@ -190,7 +192,8 @@ class Crew:
         self._listeners = listeners
         self._snapshot = snapshot
         self._setup = setup
-        self._nursery = NurseryLink(reactor, memory, [entry, reactor_module, "" if user is None else "{}:{}".format(*user), *modules], self._born)
+        become = "" if user is None else "{}:{}:{:d}".format(*user, admin)
+        self._nursery = NurseryLink(reactor, memory, [entry, reactor_module, become, *modules], self._born)
         self._nursery.lost = self._orphaned
         self.places = [Place(slot) for slot in range(memory.slots)]
         self.generation = 0

@@ -25,6 +25,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from g3.workers import privileges
 from g3.workers.memory import Memory
 
 if TYPE_CHECKING:
@@ -145,21 +146,24 @@ def call_itself(name: str) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
-def become(uid: int, gid: int) -> None:
-    """Be that user for good, with its groups alone; when we are it already nothing happens."""
+def become(uid: int, gid: int, admin: int) -> None:
+    """Be that user for good, with its groups alone, and without capabilities, but for CAP_NET_ADMIN if C{admin}; when we are it already
+    nothing happens."""
     if os.geteuid() == 0 and uid != 0:
+        privileges.keep()
         try:
             os.initgroups(pwd.getpwuid(uid).pw_name, gid)
         except KeyError:
             os.setgroups([gid])
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
+        privileges.settle_to_serve(admin=bool(admin))
 
 
 def main(argv: list[str]) -> None:
     """C{python -m g3.workers.nursery CONTROL MEMORY SLOTS ENTRY REACTOR USER [MODULE ...]}: two descriptors, how many slots, what a worker runs and
-    the module of its reactor, C{uid:gid} to change to or nothing, and what to import. The module of the entry may have C{warm()}, which is called
-    before privileges are given up."""
+    the module of its reactor, C{uid:gid:admin} to change to (L{become}) or nothing, and what to import. The module of the entry may have
+    C{warm()}, which is called before privileges are given up."""
     control, descriptor, slots = (int(word) for word in argv[:3])
     module, _, name = argv[3].rpartition(".")
     for each in (module, *argv[6:]):

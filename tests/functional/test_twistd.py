@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 
 from twisted.trial.unittest import SkipTest
 
+from tests.functional.certificates import Authority
 from tests.functional.harness import BIN, COMPLAINTS, environment
 from tests.functional.needs import need_namespaces
-from tests.functional.processes import Process
+from tests.functional.processes import Process, free_port
+from tests.functional.socks_client import UDPEcho, UDPSession
 from tests.functional.test_upgrade import UpgradeCase
 from tests.functional.test_workers import children, low_port, status, wait_for
 
@@ -37,6 +39,24 @@ mount --move "$1/dev" /dev
 shift
 exec "$@"
 """
+
+MARKED_RELAY = """
+  - name: socks
+    type: socks_proxy
+    listen: 127.0.0.1:{port}
+    escaper: out
+    enable_udp_associate: true
+    udp_misc_opts: {{mark: 7}}
+"""
+MARKED_PORT = """
+  - name: quic{port}
+    type: plain_quic_port
+    listen: {{address: "127.0.0.1:{port}", socket_misc_opts: {{mark: 7}}}}
+    server: web
+    quic_server:
+      cert_pairs: {{certificate: server.pem, private_key: server-key.pem}}
+"""
+BIND_SERVICE, NET_ADMIN, NET_RAW = 1 << 10, 1 << 12, 1 << 13
 
 
 class TwistdCase(UpgradeCase):
@@ -112,6 +132,33 @@ class DaemonTests(TwistdCase):
         text = self.log.read_text()
         self.assertEqual(text.count("is ready"), 2)
         self.assertFalse(any(complaint in text for complaint in COMPLAINTS), text)
+
+    def test_it_keeps_what_its_sockets_need(self) -> None:
+        """CAP_NET_ADMIN for marks: of upstreams and of relayed datagrams in workers, of a QUIC port that a reload adds in the supervisor. No process
+        has more."""
+        if os.geteuid():
+            raise SkipTest("only root can become somebody else")
+        self.number = 1
+        certificate, key = Authority().issue("g3proxy.local")
+        for name, text in (("server.pem", certificate), ("server-key.pem", key)):
+            (self.directory / name).write_bytes(text)
+        socks, echo = free_port(), UDPEcho()
+        self.addCleanup(echo.close)
+        text = self.config() + MARKED_RELAY.format(port=socks)
+        text = text.replace("type: direct_fixed", "type: direct_fixed\n    tcp_misc_opts: {mark: 7}\n    udp_misc_opts: {mark: 7}")
+        text += MARKED_PORT.format(port=free_port())
+        done = self.run_twistd("--uid=nobody", "--gid=nogroup", f"--logfile={self.log}", config=text)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        pid = int(self.pid_file.read_text())
+        kept = [int(status(each)["CapPrm"], 16) for each in self.everybody(pid)]
+        self.assertEqual(kept, [BIND_SERVICE | NET_ADMIN | NET_RAW, NET_ADMIN, NET_ADMIN])
+        self.write("g3proxy.yaml", text + MARKED_PORT.format(port=free_port()))
+        done = self.ctl(pid, "reload")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.get(), (200, b"hello"))
+        with contextlib.closing(UDPSession(socks)) as session:
+            session.send(b"x", "127.0.0.1", echo.port)
+            self.assertEqual(session.receive()[1], b"x")
 
     def test_a_daemon_that_is_there_already_is_told(self) -> None:
         """One of another group, or a pid file of something else, is left alone; the reason is shown to who started it."""

@@ -54,6 +54,10 @@ class DirectFixedConfig(ObservedKeys, TCPKeys, UDPKeys, ResolveKeys, EscaperConf
         ProxyProtocolVersion(), default=None, doc="Send a PROXY protocol header of this version first on each TCP connection, but not for FTP data."
     )
 
+    @property
+    def serves_as_admin(self) -> bool:
+        return self.bind_foreign or super().serves_as_admin
+
     def check(self, at: Places) -> None:
         """Report contradictions."""
         super().check(at)

@@ -56,6 +56,10 @@ class SNIProxyConfig(TaskServerConfig, AuditKeys):
         HostMatched(Nested(SNIHost)), default=None, aliases=("allowed_sites",), doc="The hosts clients may ask for; any when it is not given."
     )
 
+    @property
+    def listens_as_admin(self) -> bool:
+        return self.listen_transparent or super().listens_as_admin
+
     def check(self, at: Places) -> None:
         super().check(at)
         if self.auth_by_client_ip and self.auth_by_server_name:

@@ -29,6 +29,10 @@ class TCPTproxyConfig(TaskServerConfig, AuditKeys):
         Bool(), default=False, doc="Clients belong to the user of user_group, one of facts, that has the address they want to reach."
     )
 
+    @property
+    def listens_as_admin(self) -> bool:
+        return True
+
     def check(self, at: Places) -> None:
         super().check(at)
         if self.auth_by_client_ip and self.auth_by_server_ip:
