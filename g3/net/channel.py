@@ -288,6 +288,11 @@ class ChannelStream:
 
     # -- writing
 
+    def write_last(self, data: bytes) -> None:
+        """As L{g3.net.transport.Stream.write_last}."""
+        self.write(data)
+        self.loseWriteConnection()
+
     def write(self, data: bytes) -> None:
         """Send what there is room for and queue the rest. Never calls the protocol; ignored once our direction is ended."""
         if not data or self.write_closed or self.disconnecting or self._lost is not None:

@@ -3,8 +3,9 @@
 
 Against the stock one: no log context around each event; a turn in which no timer is due does not go through them; the clock is monotonic; an
 event of a descriptor that was closed earlier in the same batch is dropped (its number may belong to a new connection by then); C{soon} runs a
-call at the end of the batch without a timer; C{addHangup} watches a paused descriptor for the end of its peer without reading; and C{forget} is
-for one that is about to be closed. Every Twisted protocol and transport runs on it unchanged.
+call at the end of the batch without a timer; C{doReadLast}, where a descriptor has it, is called for input that the peer's end is behind;
+C{addHangup} watches a paused descriptor for the end of its peer without reading; and C{forget} is for one that is about to be closed. Every
+Twisted protocol and transport runs on it unchanged.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ BATCH = 512
 
 _GONE = EPOLLHUP | EPOLLERR
 _ORDINARY = EPOLLIN | EPOLLOUT
+#: What a reader is polled for: whether the peer has ended its direction comes with the event, for who can use it (C{doReadLast}).
+_INPUT = EPOLLIN | EPOLLRDHUP
+_BOTH = _INPUT | EPOLLOUT
 #: Seconds of sleep at most: what epoll_wait(2) takes as milliseconds in an int.
 _LONGEST = 2147483.0
 _log = Logger()
@@ -66,13 +70,13 @@ class G3Reactor(EPollReactor):
         if fd in self._reads:
             return
         if fd in self._writes:
-            self._poller.modify(fd, EPOLLIN | EPOLLOUT)
+            self._poller.modify(fd, _BOTH)
         elif fd in self._hangups:
             del self._hangups[fd]
-            self._poller.modify(fd, EPOLLIN)
+            self._poller.modify(fd, _INPUT)
         else:
             try:
-                self._poller.register(fd, EPOLLIN)
+                self._poller.register(fd, _INPUT)
             except PermissionError:  # a file: epoll does not take it
                 self._continuousPolling.addReader(reader)  # type: ignore[no-untyped-call]
                 return
@@ -84,7 +88,7 @@ class G3Reactor(EPollReactor):
         if fd in self._writes:
             return
         if fd in self._reads:
-            self._poller.modify(fd, EPOLLIN | EPOLLOUT)
+            self._poller.modify(fd, _BOTH)
         elif fd in self._hangups:
             self._poller.modify(fd, EPOLLOUT | self._hangups[fd])
         else:
@@ -114,7 +118,7 @@ class G3Reactor(EPollReactor):
             return
         self._writes.discard(fd)
         if fd in self._reads:
-            self._poller.modify(fd, EPOLLIN)
+            self._poller.modify(fd, _INPUT)
         elif fd in self._hangups:
             self._poller.modify(fd, self._hangups[fd])
         else:
@@ -228,7 +232,8 @@ class G3Reactor(EPollReactor):
                 why = _went_away()
             elif event & EPOLLIN:
                 reading = True
-                why = selectable.doRead()
+                last = getattr(selectable, "doReadLast", None) if event & EPOLLRDHUP else None
+                why = selectable.doRead() if last is None else last()
             if event & EPOLLOUT and not why and fd not in self._dropped:
                 reading = False
                 why = selectable.doWrite()

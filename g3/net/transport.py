@@ -48,6 +48,8 @@ READ_AHEAD = 65536
 FLUSH_TIMEOUT = 60.0
 
 _IOV = 64
+_MORE = _socket.MSG_MORE
+_PEEK = _socket.MSG_PEEK
 _COALESCE = 16384
 _RESET = struct.pack("ii", 1, 0)
 _UNKNOWN: SocketAddress = ("", 0)
@@ -398,6 +400,36 @@ class Stream:
             return None
         return self.end_input()
 
+    def doReadLast(self) -> None:
+        """L{doRead} by a reactor that has seen the end of the peer's direction behind what there is to read.
+
+        A protocol whose C{takes_end} is true gets the last bytes and the end in one call, C{lastReceived(data)}, so that both can go on in
+        one packet; any other hears of the end when it is read.
+        """
+        protocol = self.protocol
+        if not self._plain or not getattr(protocol, "takes_end", False):
+            return self.doRead()
+        try:
+            data = self.socket.recv(self.read_size)  # type: ignore[union-attr]
+        except OSError as error:
+            return self._read_error(error)
+        if not data:
+            return self.end_input()
+        self.bytes_in += len(data)
+        try:
+            rest = self.socket.recv(1, _PEEK)  # type: ignore[union-attr]
+        except OSError as error:  # the kernel tells it once
+            protocol.dataReceived(data)
+            return None if self.socket is None else self._read_error(error)
+        if rest:
+            protocol.dataReceived(data)
+        else:
+            self._eof = 2
+            self._plain = False
+            protocol.lastReceived(data)
+            self._read_no_more()
+        return None
+
     def _special_read(self) -> None:
         if self.socket is None:
             return
@@ -458,6 +490,9 @@ class Stream:
             self._lost(self._reason or _LOST)
         else:
             self._tell_eof()
+        self._read_no_more()
+
+    def _read_no_more(self) -> None:
         if self._reading:  # else it was closed, which needs no system call to unregister
             self._reading = False
             self.reactor.removeReader(self)
@@ -563,6 +598,20 @@ class Stream:
         self.bytes_out += sent
         if sent != len(data):
             self._enqueue(data if not sent else memoryview(data)[sent:])
+
+    def write_last(self, data: bytes) -> None:
+        """L{write}, then L{loseWriteConnection}: the bytes and the end go in one packet if the kernel takes them at once. The caller may close
+        afterwards, or wait for the peer's end."""
+        if self._direct:
+            try:
+                sent = self.socket.send(data, _MORE)  # type: ignore[union-attr]
+            except OSError:
+                sent = 0  # write finds out why
+            self.bytes_out += sent
+            data = data[sent:]
+        if data:
+            self.write(data)
+        self.loseWriteConnection()
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """C{write} of all of them as one."""
@@ -825,11 +874,11 @@ class Stream:
             self.socket.shutdown(_socket.SHUT_WR)  # type: ignore[union-attr]
         except OSError:  # the peer is gone: reading finds out
             pass
-        if self.protocol is not None and IHalfCloseableProtocol.providedBy(self.protocol):
+        if self.protocol is not None:
             call_soon(self.reactor, self._tell_write_lost)
 
     def _tell_write_lost(self) -> None:
-        if self.protocol is None or self.socket is None:
+        if self.protocol is None or self.socket is None or not IHalfCloseableProtocol.providedBy(self.protocol):
             return
         try:
             self.protocol.writeConnectionLost()

@@ -92,8 +92,8 @@ class Relay:
         self._watch: IdleWatch | None = None
         self.idle_ticks = self.idle_max = 0
         self.idle_seen = -1
-        self.up = Pipe(left, right, finished=self._ended, splice_after=splice_after, turn=turn, pool=pool)
-        self.down = Pipe(right, left, finished=self._ended, splice_after=splice_after, turn=turn, pool=pool)
+        self.up = Pipe(left, right, finished=self._ended, splice_after=splice_after, turn=turn, pool=pool, ends_sink=True)
+        self.down = Pipe(right, left, finished=self._ended, splice_after=splice_after, turn=turn, pool=pool, ends_sink=True)
 
     @property
     def activity(self) -> int:

@@ -84,6 +84,7 @@ class Pipe:
         "reason",
         "sink",
         "source",
+        "takes_end",
     )
 
     def __init__(
@@ -96,9 +97,11 @@ class Pipe:
         splice_after: int | None = SPLICE_AFTER,
         turn: int = TURN,
         pool: PipePool = POOL,
+        ends_sink: bool = False,
     ) -> None:
         """@param limit: bytes to move; None until the source ends. @param splice_after: bytes to copy first; None never splices.
         @param turn: bytes after which the other connections get their turn; copying, that is after each read.
+        @param ends_sink: the end of the source is the sink's too, and may go with the last bytes; without a C{limit}.
         """
         self.source, self.sink = source, sink
         self._finished: Callable[[Pipe, End], object] | None = finished
@@ -108,6 +111,8 @@ class Pipe:
         can = splice_after is not None and type(source) is Stream and type(sink) is Stream
         #: C{moved} at which to splice; -1 never. A body known to be large is spliced from its first byte.
         self._splice_at = -1 if not can else 0 if limit is not None and limit >= (splice_after or 0) else splice_after or 0
+        #: See L{Stream.doReadLast}.
+        self.takes_end = ends_sink and type(sink) is Stream
         self._kernel_pipe: tuple[int, int] | None = None
         self._in_pipe = self._small = self.moved = 0
         self._patience = _PATIENCE
@@ -165,6 +170,12 @@ class Pipe:
             self.source.pauseProducing()
         elif 0 <= self._splice_at <= self.moved and (len(data) >= _BULKY or len(data) >= self.source.read_size):
             self._begin_splicing()
+
+    def lastReceived(self, data: bytes) -> None:
+        """L{dataReceived} and L{readConnectionLost} at once, where C{takes_end}: the bytes and the end go to the sink together."""
+        self.moved += len(data)
+        self.sink.write_last(data)
+        self.readConnectionLost()
 
     def readConnectionLost(self) -> None:
         """The source has ended; so have we when the sink has taken everything."""

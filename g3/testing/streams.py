@@ -146,6 +146,11 @@ class MemoryStream:
 
     # -- writing
 
+    def write_last(self, data: bytes) -> None:
+        """As L{g3.net.transport.Stream.write_last}."""
+        self.write(data)
+        self.loseWriteConnection()
+
     def write(self, data: bytes) -> None:
         if not data or self.disconnecting or self.disconnected or self._eof_sent:
             return

@@ -277,6 +277,11 @@ class TLSOverStream:
 
     # -- writing
 
+    def write_last(self, data: bytes) -> None:
+        """As L{g3.net.transport.Stream.write_last}."""
+        self.write(data)
+        self.loseWriteConnection()
+
     def write(self, data: bytes) -> None:
         """Encrypt and write to the stream below."""
         if not data or self._write_closed or self.disconnecting or self._tls is None:

@@ -238,6 +238,15 @@ class TLSStream(Stream):
 
     # -- writing
 
+    def doReadLast(self) -> None:
+        """The end of TLS is not that of the connection below it."""
+        self.doRead()
+
+    def write_last(self, data: bytes) -> None:
+        """As L{Stream.write_last}, but for the one packet."""
+        self.write(data)
+        self.loseWriteConnection()
+
     def write(self, data: bytes) -> None:
         """Encrypt and send now what the kernel takes and queue the rest. Never calls the protocol; ignored once our direction is ended."""
         if not self._direct or not data:

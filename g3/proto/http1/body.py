@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from g3.proto.http1.response import Response
 
 
-__all__ = ["ChunkedReader", "LengthReader", "Reader", "Unchunked", "UntilCloseReader", "request_reader", "response_reader"]
+__all__ = ["WHOLE", "ChunkedReader", "LengthReader", "Reader", "Unchunked", "UntilCloseReader", "request_reader", "response_reader"]
 
 
 class LengthReader:
@@ -56,6 +56,9 @@ class UntilCloseReader:
         """All of them."""
         return size
 
+
+#: Of a body that is there.
+WHOLE = LengthReader(0)
 
 Reader = LengthReader | ChunkedReader | UntilCloseReader
 

@@ -29,9 +29,9 @@ from g3.errors import (
 from g3.interfaces import IHTTPForward
 from g3.logs.task import TaskEvent
 from g3.net.coroutine import begin
-from g3.proto.http1.body import Unchunked, request_reader, response_reader
+from g3.proto.http1.body import WHOLE, Unchunked, request_reader, response_reader
 from g3.proto.http1.reply import CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE
-from g3.proto.http1.response import CHUNKED, UNTIL_CLOSE, find_end, parse_response
+from g3.proto.http1.response import CHUNKED, LENGTH, UNTIL_CLOSE, find_end, parse_response
 from g3.relay.flow import HIGH_WATER, hold, release
 from g3.relay.pipe import End, Pipe
 from g3.route import final_escaper
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from g3.servers.http.target import Target
     from g3.task import Task
 
+_WELL = Finished()  # never raised, so that one will do
 _CONNECTING, _CONNECTED, _RELAYING = Stage.CONNECTING, Stage.CONNECTED, Stage.RELAYING  # an enum is slow to ask
 #: Body bytes still to come from which on a body of known length is piped from socket to socket.
 PIPE_FROM = 262144
@@ -181,24 +182,38 @@ class Forward(Exchange):
 
     def _carry(self, escaper: Any) -> None:
         """Send over a kept connection if there is a live one, else over a new one."""
-        capability = IHTTPForward(escaper, None)
-        target, task, scheme = self.target, self.task, self.target.scheme
-        if capability is None or (scheme == "ftp" and not capability.http_capability.forwards_ftp(self.request.method)):
+        target, task = self.target, self.task
+        if target.scheme != "http" and not self._suits(escaper):
             self.fail(MethodUnavailable())
             return
-        if scheme == "https" and target.tls is not None and capability.http_capability.forward_https:
-            self.tls = None  # the next proxy speaks it
         key = (escaper, task.upstream, None if self.tls is None else (self.tls, target.tls_name), task.path, task.user)
         kept = None if self._retried else self.client.take_kept(key, task.created)
-        sure = not self.wants_body and self.request.idempotent
-        if kept is not None and ((sure and kept.idle_since + SURE > task.created) or kept.alive()):
+        if kept is not None and (self._sure(kept) or kept.alive()):
             self.reused = True
-            capability.http_reuse(task)
+            escaper.http_reuse(task)
             self._send(kept)
             return
         if kept is not None:
             kept.discard()
-        self._connect(escaper, key)
+        if IHTTPForward.providedBy(escaper):
+            self._connect(escaper, key)
+        else:
+            self.fail(MethodUnavailable())
+
+    def _sure(self, kept: UpstreamConnection) -> bool:
+        """Whether to use it unasked: idle for a moment only, and if that was too long the request can go again."""
+        return kept.idle_since + SURE > self.task.created and not self.wants_body and self.request.idempotent
+
+    def _suits(self, escaper: Any) -> bool:
+        """Whether C{escaper} carries a scheme other than http, and then whose TLS it is."""
+        if not IHTTPForward.providedBy(escaper):
+            return False
+        target, capability = self.target, escaper.http_capability
+        if target.scheme == "ftp":
+            return bool(capability.forwards_ftp(self.request.method))
+        if target.tls is not None and capability.forward_https:
+            self.tls = None  # the next proxy speaks it
+        return True
 
     def _connect(self, escaper: Any, key: Key) -> None:
         self.task.stage = _CONNECTING
@@ -240,7 +255,7 @@ class Forward(Exchange):
         if upstream.lost:  # it spoke, or ended, before it was asked
             self._broken(UpstreamReadFailed())
             return
-        self._head = self.target.head(self.request, upstream.absolute_form, upstream.header_lines, client.keeps_upstream)
+        self._head = self.target.head(self.request, upstream.absolute_form, upstream.header_lines, client.keeps_upstream())
         upstream.stream.write(self._head + self._first if self._first else self._head)
         self.times[0] = now
         if self.wants_body:
@@ -334,7 +349,7 @@ class Forward(Exchange):
                     return
                 response = parse_response(data if end == len(data) else data[:end], self.request.method)
                 data, scanned = data[end:], 0
-                if response.interim or response.status == 101:
+                if response.status < 200:
                     self._interim(response)
                 else:
                     self._final(response, data)
@@ -356,14 +371,15 @@ class Forward(Exchange):
     def _final(self, response: Response, data: bytes) -> None:
         client, request = self.client, self.request
         server = client.server
-        body = self._response_body = response_reader(response, server.config.body_line_max_length)
+        whole = response.body == LENGTH and response.content_length == len(data)  # most are
+        body = self._response_body = WHOLE if whole else response_reader(response, server.config.body_line_max_length)
         if response.body == CHUNKED and request.version == 10:
             # The client cannot read it, and our closing is the end it understands.
             body = self._response_body = self._unchunked = Unchunked(server.config.body_line_max_length)
             response.remove(b"transfer-encoding")
             response.remove(b"trailer")
             request.keep_alive = False
-        used = body.feed(data) if data else 0
+        used = len(data) if whole else body.feed(data) if data else 0
         self.response = response
         self.origin_status = self.rsp_status = response.status
         self._head = self._first = b""
@@ -378,12 +394,22 @@ class Forward(Exchange):
             lines.append(CONNECTION_CLOSE)
         elif request.version == 10:
             lines.append(CONNECTION_KEEP_ALIVE)
-        head = b"\r\n".join((b"HTTP/1.1" + response.status_line[8:], *lines, b"\r\n"))
-        client.stream.write(head + (data[:used] if self._unchunked is None else self._unchunked.take()) if used else head)
+        first = response.status_line if response.version == 11 else b"HTTP/1.1" + response.status_line[8:]
+        head = b"\r\n".join((first, *lines, b"\r\n"))
+        out = head + (data[:used] if self._unchunked is None else self._unchunked.take()) if used else head
         if body.done:
+            self._write_end(out)
             self._response_done(used == len(data))
         else:
+            client.stream.write(out)
             self._more()
+
+    def _write_end(self, data: bytes) -> None:
+        """The last bytes of the response, together with the end of the connection where that follows."""
+        if self.request.keep_alive or self.wants_body:
+            self.client.stream.write(data)
+        else:
+            self.client.stream.write_last(data)
 
     def _response_data(self, data: bytes) -> None:
         body = self._response_body
@@ -392,15 +418,15 @@ class Forward(Exchange):
         except ProtocolError as error:
             self.fail(InvalidUpstreamProtocol(f"invalid remote response: {error}"))
             return
-        if self._unchunked is not None:
-            data, used = data[used:], 0
-            self.client.stream.write(self._unchunked.take())
-        else:
-            self.client.stream.write(data if used == len(data) else data[:used])
+        clean = used == len(data)
+        out = (data if clean else data[:used]) if self._unchunked is None else self._unchunked.take()
         if body.done:
-            self._response_done(used == len(data))
-        elif not self.ended:
-            self._more()
+            self._write_end(out)
+            self._response_done(clean)
+        else:
+            self.client.stream.write(out)
+            if not self.ended:
+                self._more()
 
     def _more(self) -> None:
         """Go on with the response body: by pipe when much of it may be left, else piece by piece, no faster than the client reads."""
@@ -450,7 +476,7 @@ class Forward(Exchange):
                 self.client.keep(upstream, not self.request.keep_alive)
             else:
                 upstream.discard()
-        self.end(Finished(), not self.request.keep_alive)
+        self.end(_WELL, not self.request.keep_alive)
 
     def upstream_ended(self) -> None:
         """The upstream closed its sending side."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +135,11 @@ class HalfCloseable(Recorder):
 
     def writeConnectionLost(self) -> None:
         self.events.append("write closed")
+
+
+def segments_in(sock: socket.socket) -> int:
+    """TCP segments that have arrived at C{sock} (tcpi_segs_in of linux/tcp.h)."""
+    return int.from_bytes(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 144)[140:144], sys.byteorder)
 
 
 def receive_all(sock: socket.socket) -> bytes:

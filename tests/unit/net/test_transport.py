@@ -17,7 +17,7 @@ from zope.interface.verify import verifyObject
 from g3.interfaces import IStream
 from g3.net import transport
 from g3.net.transport import HIGH_MARK, LOW_MARK, READ_AHEAD, Stream, plain_address
-from tests.unit.net.reactors import HalfCloseable, ReactorTestCase, Recorder, on_every_reactor, receive_all, reset
+from tests.unit.net.reactors import HalfCloseable, ReactorTestCase, Recorder, on_every_reactor, receive_all, reset, segments_in
 
 MEBIBYTE = b"0123456789abcdef" * 65536
 
@@ -385,6 +385,98 @@ class _StreamTests(ReactorTestCase):
         stream.loseConnection()
         self.spin(lambda: protocol.reason)
 
+    def test_the_last_bytes_and_the_end_are_one_packet(self) -> None:
+        """write_last: one segment brings both; after the write it is a half close as any other."""
+        stream, sock, protocol = self.started(HalfCloseable())
+        stream.write(b"first")
+        before = segments_in(sock)
+        stream.write_last(b"last")
+        stream.write(b"too late")
+        self.assertEqual(segments_in(sock) - before, 1)
+        sock.settimeout(10)
+        self.assertEqual([sock.recv(99), sock.recv(99)], [b"firstlast", b""])
+        self.assertEqual((stream.bytes_out, stream.write_closed), (9, True))
+        sock.send(b"reply")
+        self.spin(lambda: protocol.data == b"reply" and "write closed" in protocol.events)
+
+    def test_the_last_bytes_wait_behind_the_queue(self) -> None:
+        """write_last to a slow reader, and one larger than the kernel takes: all of it, then the end; closing meanwhile cuts nothing."""
+        for close in (False, True):
+            for fill in (False, True):
+                stream, sock, _ = self.started(HalfCloseable())
+                total = self.fill(stream) if fill else 0
+                stream.write_last(MEBIBYTE * 16)
+                self.assertGreater(stream.queued, 0)
+                if close:
+                    stream.loseConnection()
+                parts = [b"-"]
+
+                def done(sock: socket.socket = sock, parts: list[bytes] = parts) -> bool:
+                    try:
+                        parts.append(sock.recv(1 << 20))
+                    except BlockingIOError:
+                        pass
+                    return not parts[-1]
+
+                self.spin(done)
+                self.assertEqual(sum(map(len, parts)) - 1, total + 16 * len(MEBIBYTE))
+
+    def test_the_last_bytes_come_before_the_reset_that_unread_input_makes(self) -> None:
+        """A client that goes on sending has its answer in its socket before it hears that nobody reads."""
+        stream, sock, _ = self.started()
+        stream.pauseProducing()
+        sock.send(b"nobody reads this")
+        stream.write_last(b"answer")
+        stream.loseConnection()
+        sock.settimeout(10)
+        self.assertEqual(sock.recv(99), b"answer")
+
+    def test_the_last_bytes_on_a_broken_connection(self) -> None:
+        """As a write that fails: not inside the call, and told once."""
+        stream, sock, protocol = self.started()
+        reset(sock)
+        stream.write_last(b"last")
+        self.assertEqual(protocol.events, ["made"])
+        self.spin(lambda: protocol.reason)
+        self.assertTrue(stream.write_failed)
+
+    def test_who_asks_for_it_hears_of_the_end_with_the_last_bytes(self) -> None:
+        """takes_end: one call on our reactor where the end is there with the bytes; two on others, and wherever more is to be read first."""
+
+        class Taker(HalfCloseable):
+            takes_end = True
+
+            def lastReceived(self, data: bytes) -> None:
+                self.data += data
+                self.events.append("last")
+
+        ours = hasattr(self.reactor, "forget")
+        for size, sent in ((65536, b"all"), (2, b"more than one read")):
+            stream, sock, protocol = self.started(Taker(), read_size=size)
+            sock.send(sent)
+            sock.shutdown(socket.SHUT_WR)
+            self.spin(lambda protocol=protocol: len(protocol.events) > 1)  # type: ignore[misc]
+            self.settle()
+            self.assertEqual((protocol.data, protocol.events), (sent, ["made", "last" if ours else "read closed"]))
+            self.assertTrue(stream.eof)
+            stream.write(b"answer")
+            self.assertEqual(receive_all(sock), b"answer")
+
+    def test_a_reset_behind_the_end(self) -> None:
+        """What was sent before is read, and the reset is not lost with the look behind it."""
+
+        class Taker(Recorder):
+            takes_end = True
+
+        stream, sock, protocol = self.started(Taker())
+        sock.send(b"data")
+        sock.shutdown(socket.SHUT_WR)
+        with mock.patch.object(stream, "socket", _ResetBehind(stream.socket)):
+            self.spin(lambda: protocol.events[1:] or protocol.data)
+            self.settle()
+        if hasattr(self.reactor, "forget"):
+            self.assertEqual((protocol.data, protocol.events, stream.error), (b"data", ["made", "lost"], errno.ECONNRESET))
+
     def test_abort_resets_and_drops_what_is_queued(self) -> None:
         """The peer gets ECONNRESET; the protocol ConnectionAborted, later."""
         stream, sock, protocol = self.started()
@@ -542,6 +634,22 @@ class _StreamTests(ReactorTestCase):
         stream.set_write_limit(())
         stream.write(b"free")
         self.assertEqual(receive_all(sock), b"free")
+
+
+class _ResetBehind:
+    """A socket whose peer's reset comes after its data was read and before anything else is."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        if flags:
+            raise ConnectionResetError(errno.ECONNRESET, "reset")
+        data: bytes = self._sock.recv(size)
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
 
 
 class _Limiter:

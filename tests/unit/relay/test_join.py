@@ -19,7 +19,7 @@ from g3.net.timers import TimerWheel
 from g3.relay.idle import IdleWatch
 from g3.relay.join import Relay, join
 from g3.testing.streams import memory_stream_pair, pump
-from tests.unit.net.reactors import HalfCloseable, ReactorTestCase, Recorder, on_every_reactor, receive_all, reset
+from tests.unit.net.reactors import HalfCloseable, ReactorTestCase, Recorder, on_every_reactor, receive_all, reset, segments_in
 
 BLOCK = os.urandom(1 << 20)
 
@@ -66,6 +66,26 @@ class _JoinTests(ReactorTestCase):
         self.gets(client, b"answer!")
         self.assertEqual((relay.left.bytes_in, relay.left.bytes_out, relay.right.bytes_in, relay.right.bytes_out), (8, 7, 7, 8))
         self.assertIsNone(relay.error)
+
+    def test_an_end_goes_on_with_the_bytes_before_it(self) -> None:
+        """One packet in, one packet out, on our reactor; on each the end is told once and the other direction goes on."""
+        _, client, upstream = self.join()
+        self.settle()
+        before = segments_in(client)
+        upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        upstream.send(b"answer")
+        upstream.shutdown(socket.SHUT_WR)
+        self.spin(lambda: self.half)
+        if hasattr(self.reactor, "forget"):
+            self.assertEqual(segments_in(client) - before, 1)
+        client.settimeout(10)
+        self.assertEqual([client.recv(99), client.recv(99)], [b"answer", b""])
+        self.assertEqual((self.half, self.ends), (["right"], []))
+        client.send(b"thanks")
+        self.gets(upstream, b"thanks")
+        client.close()
+        self.spin(lambda: self.ends)
+        self.assertEqual(self.reason(), "ClosedByUpstream")
 
     def test_the_client_may_end_first_and_still_get_its_answer(self) -> None:
         """Half close is full duplex; the reason names who ended first."""
