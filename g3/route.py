@@ -23,13 +23,15 @@ def final_escaper(escaper: Any, task: Task) -> Any:
     The escaper at once when every route on the way decides at once, else a Deferred of it. Never raises: a failure is a Deferred that failed
     with EscaperNotUsable. So: C{if isinstance(picked, Deferred): picked = await picked}.
     """
-    for _ in range(MAX_HOPS):
-        if not IRoute.providedBy(escaper):
-            return escaper
+    hops = 0
+    while IRoute.providedBy(escaper):
+        hops += 1
+        if hops > MAX_HOPS:
+            return fail(EscaperNotUsable("routes lead in a circle"))
         try:
             escaper = escaper.pick(task)
         except TaskError as error:
             return fail(error)
         if isinstance(escaper, Deferred):
             return escaper.addCallback(final_escaper, task)
-    return fail(EscaperNotUsable("routes lead in a circle"))
+    return escaper

@@ -104,20 +104,40 @@ class EgressInfo:
 class ConnectNotes:
     """What an escaper did to reach the upstream: the C{next_*} and C{tcp_connect_*} fields of the logs. Durations in seconds."""
 
-    __slots__ = ("bind_ip", "chained_outgoing", "chained_target", "egress", "escaper", "local", "override_peer", "peer", "spend", "tries")
+    # Every task makes one and most write few of these: no __init__, and what was not written is the class's.
+    escaper = ""
+    bind_ip: IPAddress | None = None
+    #: Where the connection comes from, and to: the next proxy, or the upstream. C{local} may be left to be asked of C{stream}.
+    peer: SocketAddress | None = None
+    stream: Any = None
+    #: Whether the peer is the upstream itself, and no other proxy.
+    last = False
+    override_peer: str | None = None
+    egress: EgressInfo | None = None
+    tries = 0
+    spend = 0.0
+    _local: SocketAddress | None = None
 
-    def __init__(self) -> None:
-        self.escaper = ""
-        self.bind_ip: IPAddress | None = None
-        self.local: SocketAddress | None = None
-        self.peer: SocketAddress | None = None
-        self.override_peer: str | None = None
-        #: What the last proxy of the chain reached the upstream at, and from; a direct escaper says peer and local.
-        self.chained_target: SocketAddress | None = None
-        self.chained_outgoing: SocketAddress | None = None
-        self.egress: EgressInfo | None = None
-        self.tries = 0
-        self.spend = 0.0
+    @property
+    def local(self) -> SocketAddress | None:
+        """This end; None before there is one, and when the first to ask comes after its end."""
+        if self._local is None and self.stream is not None and self.stream.local[0]:
+            self._local = self.stream.local
+        return self._local
+
+    @local.setter
+    def local(self, address: SocketAddress | None) -> None:
+        self._local = address
+
+    @property
+    def chained_target(self) -> SocketAddress | None:
+        """Where the last proxy of the chain reached the upstream, None where that is not known."""
+        return self.peer if self.last else None
+
+    @property
+    def chained_outgoing(self) -> SocketAddress | None:
+        """Where it came from, the same."""
+        return self.local if self.last else None
 
 
 @dataclass(slots=True, frozen=True)
@@ -160,6 +180,7 @@ class Task:
         "client",
         "connect",
         "created",
+        "logged",
         "path",
         "ready",
         "server_name",
@@ -183,6 +204,8 @@ class Task:
         self.started_at = time.time()
         self.wait = 0.0
         self.ready = 0.0
+        #: Whether there is a task log: what only that wants to know is not asked for otherwise.
+        self.logged = True
         self.stage = _CREATED
         self.user: Any = None
         self.auditor: Any = None

@@ -23,7 +23,7 @@ from g3.interfaces import IEscaper
 from g3.limit.stream import StreamLimiter
 from g3.logs.escape import log_tcp_connect, log_tls_handshake
 from g3.metrics.escaper import EscaperStats
-from g3.net.connect import ANY, connect_tcp
+from g3.net.connect import ANY, begin_connect
 from g3.net.happy_eyeballs import happy_connect
 from g3.net.options import Pick
 from g3.net.tls.errors import TLSHandshakeFailed, TLSHandshakeTimeout
@@ -229,7 +229,7 @@ class Dial:
         stats.connection_attempt += 1
         context = escaper.context
         try:
-            sock = await connect_tcp(
+            sock, waiting = begin_connect(
                 context.reactor,
                 context.timers,
                 (host, self.port),
@@ -238,6 +238,8 @@ class Dial:
                 misc=self.misc,
                 keepalive=self.keepalive,
             )
+            if waiting is not None:
+                await waiting
         except ConnectError as error:
             self._failed(error, host, binding)
             raise
@@ -262,11 +264,13 @@ class Dial:
         sock, host, binding = made
         escaper, notes = self.escaper, self.task.connect
         notes.peer = peer = (host, self.port)
-        notes.local = local = sock.getsockname()[:2]
         notes.bind_ip = parse_ip(binding.ip) if binding.ip else None
         escaper.stats.tcp_connect_establish += 1
         escaper.stats.connection_establish += 1
-        return Stream(escaper.context.reactor, sock, local=local, peer=peer)
+        notes.stream = stream = Stream(escaper.context.reactor, sock, peer=peer)
+        if escaper.logger is not None or self.task.logged:
+            notes.local = stream.local  # while it can be asked for
+        return stream
 
 
 def _discard(made: tuple[socket.socket, str, Binding]) -> None:

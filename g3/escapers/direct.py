@@ -136,7 +136,7 @@ class DirectEscaper(Escaper):
             user_redirection = None if egress is None else egress.resolve_redirection
             first, second = self.resolve(self.resolver, upstream.host, strategy, user_redirection, config.resolve_redirection)
             stream = await dial.to_name(first, second, strategy, config.happy_eyeballs)
-        task.connect.chained_target, task.connect.chained_outgoing = task.connect.peer, task.connect.local
+        task.connect.last = True
         if config.use_proxy_protocol is not None:
             introduce(stream, task, config.use_proxy_protocol)
         return stream

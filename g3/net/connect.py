@@ -90,7 +90,7 @@ def _setup_failed(error: OSError) -> SetupSocketFailed:
     return SetupSocketFailed(f"setup of the local socket failed: {error.strerror or error}")
 
 
-async def connect_tcp(
+def begin_connect(
     reactor: Any,
     timers: TimerWheel,
     address: SocketAddress,
@@ -99,14 +99,12 @@ async def connect_tcp(
     binding: Binding = ANY,
     misc: TCPMisc | None = None,
     keepalive: Keepalive | None = None,
-) -> socket.socket:
-    """A connected non-blocking socket to C{address} (numeric), within C{timeout} seconds. TCP_NODELAY is set unless C{misc} says no.
-
-    Cancelling closes the socket.
+) -> tuple[socket.socket, Deferred[None] | None]:
+    """L{connect_tcp} without a coroutine for a connection that is made at once: its socket, and what is still to be waited for, which is a
+    Deferred that closes the socket when it fails, or None.
 
     @raise SetupSocketFailed: no such socket can be had here.
-    @raise ConnectFailed: the kernel or the peer refused.
-    @raise TimeoutByRule: C{timeout} passed.
+    @raise ConnectFailed: the kernel refused.
     """
     sock = open_socket(address[0], binding, misc, keepalive)
     number = sock.connect_ex(address)
@@ -117,7 +115,22 @@ async def connect_tcp(
         if number not in _PENDING:
             sock.close()
             raise ConnectFailed(number, os.strerror(number))
-        await _Connecting(reactor, timers, sock, timeout).done
+        return sock, _Connecting(reactor, timers, sock, timeout).done
+    return sock, None
+
+
+async def connect_tcp(reactor: Any, timers: TimerWheel, address: SocketAddress, **options: Any) -> socket.socket:
+    """A connected non-blocking socket to C{address} (numeric), within C{timeout} seconds. TCP_NODELAY is set unless C{misc} says no.
+
+    Cancelling closes the socket. Options as L{begin_connect}.
+
+    @raise SetupSocketFailed: no such socket can be had here.
+    @raise ConnectFailed: the kernel or the peer refused.
+    @raise TimeoutByRule: C{timeout} passed.
+    """
+    sock, waiting = begin_connect(reactor, timers, address, **options)
+    if waiting is not None:
+        await waiting
     return sock
 
 

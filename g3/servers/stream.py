@@ -86,8 +86,7 @@ class StreamConnection(Tunnel):
         task = self.task = Task("TcpConnect", server.type_word, server.config.name, self.info, upstream, now)
         task.wait = now - self.accepted
         task.user = user
-        task.auditor = server.auditor
-        server.task_started()
+        server.adopt(task)
         self.stream.pauseProducing()
         self.stream.watch_hangup(self._hung_up)
         try:

@@ -13,7 +13,7 @@ from g3.servers.destination import DestinationFilter
 if TYPE_CHECKING:
     from g3.errors import ProtocolError
     from g3.servers.config import TaskServerConfig
-    from g3.task import ClientInfo, Upstream
+    from g3.task import ClientInfo, Task, Upstream
     from g3.tree.node import NodeContext
 
 
@@ -27,6 +27,7 @@ def permit(server: Any, upstream: Upstream) -> None:
 class TaskServer(ListeningServer):
     """A server whose connections have at most one task at a time: their C{exchange}, None between two tasks.
 
+    Each task is told to L{adopt} when it begins and to L{task_ended} when it is over.
     Every C{task_idle_check_interval} an exchange hears C{idle_tick}, every C{task_log_flush_interval} C{periodic}.
 
     @ivar gated: whether it has a user group.
@@ -57,10 +58,12 @@ class TaskServer(ListeningServer):
         """The user group of now, None where anybody may use the server."""
         return None if self._users is None else self._users.node
 
-    @property
-    def auditor(self) -> Any:
-        """The auditor of now, which each task takes along; None where nobody looks into the traffic."""
-        return None if self._auditor is None else self._auditor.node
+    def adopt(self, task: Task) -> None:
+        """Count a task of ours, until L{task_ended}. It takes along who looks into the traffic, and whether it is logged."""
+        self.task_started()
+        if self._auditor is not None:
+            task.auditor = self._auditor.node
+        task.logged = self.task_log is not None
 
     def refused(self, info: ClientInfo, error: ProtocolError) -> None:
         """One line for what was no request of ours, at debug level: hostile clients must not fill a log."""

@@ -17,6 +17,8 @@ from g3.servers.tasks import permit
 from g3.task import Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from g3.servers.tasks import TaskServer
     from g3.task import Task
 
@@ -68,12 +70,11 @@ class Tunnel:
         def disowned(self) -> None:
             """The relay has ended and closed the client's stream."""
 
-    async def reach(self, escaper: Any) -> Any:
-        """A stream to the upstream by C{escaper}."""
-        way = ITCPConnect(escaper, None)
-        if way is None:
+    def reach(self, escaper: Any) -> Awaitable[Any]:
+        """To await: a stream to the upstream by C{escaper}."""
+        if not ITCPConnect.providedBy(escaper):
             raise MethodUnavailable
-        return await way.tcp_connect(self.task)
+        return escaper.tcp_connect(self.task)  # type: ignore[no-any-return]
 
     # -- the way
 

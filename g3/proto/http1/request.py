@@ -239,7 +239,7 @@ def _parse_request_line(request: Request, line: bytes) -> int:
         raise _bad_version(method, version)
     if method not in _METHODS and (len(method) > _MAX_METHOD or not is_token(method)):
         raise HTTPError("bad method")
-    if not target or b"\t" in target:
+    if not target or target.find(b"\t") >= 0:
         raise HTTPError("bad request line")
     request.method = method
     request.target = target

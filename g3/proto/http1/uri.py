@@ -153,7 +153,7 @@ def parse_target(method: bytes, target: bytes) -> Target:
         slash = target.find(b"/", 7)
         if slash > 0:
             name = target[7:slash]
-            if b"@" not in name and b"?" not in name and b"#" not in target:
+            if name.find(b"@") < 0 and name.find(b"?") < 0 and target.find(b"#") < 0:  # find: see headers
                 host, port = parse_authority(name, 80)
                 return Target(ABSOLUTE, "http", host, port, target[slash:])
     elif target[:1] == b"/":

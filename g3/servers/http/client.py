@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from g3.servers.http.headers import CustomHeaders
     from g3.servers.http.proxy_status import ProxyStatus
     from g3.servers.http.upstream import Key, SharedPool, UpstreamConnection
-    from g3.task import ClientInfo, PathUpstream
+    from g3.task import ClientInfo, PathUpstream, Task
 
 
 class Server(Protocol):
@@ -44,10 +44,7 @@ class Server(Protocol):
     @property
     def escaper(self) -> Any: ...
 
-    @property
-    def auditor(self) -> Any: ...
-
-    def task_started(self) -> None: ...
+    def adopt(self, task: Task) -> None: ...
 
     def task_ended(self) -> None: ...
 
@@ -74,7 +71,6 @@ class Client(Protocol):
     @property
     def server(self) -> Server: ...
 
-    @property
     def keeps_upstream(self) -> bool: ...
 
     def credentials_of(self, request: Request) -> bytes | None: ...

@@ -267,7 +267,6 @@ class ClientConnection:
 
     # -- the idle upstream connection of this client
 
-    @property
     def keeps_upstream(self) -> bool:
         """Whether an upstream connection is worth keeping when this exchange ends."""
         server = self.server

@@ -41,8 +41,7 @@ class Exchange:
             config = server.config
             task = Task(self.task_type, config.type_word, config.name, client.info, target.upstream, now)
             task.path = target.path
-            task.auditor = server.auditor
-            server.task_started()
+            server.adopt(task)
         else:
             task.type = self.task_type
         self.task = task

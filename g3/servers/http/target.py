@@ -51,11 +51,6 @@ class Target:
             connection = b"Connection: keep-alive\r\n"
         else:
             connection = b"" if request.te is None else b"Connection: TE\r\n"
-        return b"%b %b HTTP/1.%d\r\n%b\r\n%b%b\r\n" % (
-            request.method,
-            self.uri.absolute() if absolute else self.uri.path_query,
-            request.version - 10,
-            b"\r\n".join(request.forward_lines),
-            header_lines,
-            connection,
-        )
+        path = self.uri.absolute() if absolute else self.uri.path_query
+        line = request.method + b" " + path + (b" HTTP/1.1" if request.version == 11 else b" HTTP/1.0")
+        return b"\r\n".join((line, *request.forward_lines, header_lines + connection + b"\r\n"))

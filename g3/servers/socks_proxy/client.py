@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from g3.relay.idle import IdleWatch
     from g3.servers.destination import DestinationFilter
     from g3.servers.socks_proxy.config import SocksProxyConfig
-    from g3.task import ClientInfo, PathSelection
+    from g3.task import ClientInfo, PathSelection, Task
 
 
 class Server(Protocol):
@@ -31,10 +31,7 @@ class Server(Protocol):
     @property
     def users(self) -> Any: ...
 
-    @property
-    def auditor(self) -> Any: ...
-
-    def task_started(self) -> None: ...
+    def adopt(self, task: Task) -> None: ...
 
     def task_ended(self) -> None: ...
 

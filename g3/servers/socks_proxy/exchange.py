@@ -35,12 +35,11 @@ class Exchange:
         self.task.wait = now - client.accepted
         self.task.user = client.user
         self.task.path = client.path
-        self.task.auditor = server.auditor
         #: Whether the client was told how it went; it is told once.
         self.answered = False
         self.ended = False
         self._leave: Callable[[], object] | None = None
-        server.task_started()
+        server.adopt(self.task)
 
     def start(self) -> None:
         """Begin; called once, after the client connection knows its exchange."""

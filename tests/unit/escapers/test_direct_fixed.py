@@ -462,13 +462,13 @@ class UserTests(DirectFixedTestCase):
         )
         escaper = self.escaper(tcp_misc_opts=TCPMisc(time_to_live=44), tcp_connect=TCPConnect(max_retry=5, each_timeout=9))
         seen: list[Any] = []
-        real = base.connect_tcp
+        real = base.begin_connect
 
-        async def watching(*args: Any, **options: Any) -> Any:
+        def watching(*args: Any, **options: Any) -> Any:
             seen.append(options["timeout"])
-            return await real(*args, **options)
+            return real(*args, **options)
 
-        self.patch(base, "connect_tcp", watching)
+        self.patch(base, "begin_connect", watching)
         stream, _ = await self.connect(escaper, "127.0.0.1", server.getsockname()[1], user=user)
         self.assertEqual(stream.socket.getsockopt(socket.IPPROTO_IP, socket.IP_TTL), 22)
         self.assertEqual(stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), 50)

@@ -47,14 +47,14 @@ class Client:
             custom_headers=None,
             proxy_status=None,
             escaper=escaper,
-            auditor=None,
             destination=SimpleNamespace(forbids=lambda _upstream: False),
-            task_started=lambda: None,
+            adopt=lambda _task: None,
             clock=lambda: 1.0,
             failed=self.failures.append,
         )
         self.written = b""
         self.stream = SimpleNamespace(write=self.write)
+        self.take_kept = lambda _key, _now: None
         self.info = ClientInfo(HERE, HERE, HERE)
         self.lost = False
         self.deadline = 1.5
