@@ -50,6 +50,8 @@ GOOD_RUN: Final = 10.0
 HOPELESS: Final = 2.0
 #: Seconds until the nursery is started again.
 RESTART_DELAY: Final = 0.5
+#: Seconds before it is tried again to start one that could not be.
+START_DELAY: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -79,15 +81,19 @@ class NurseryLink:
         self.lost: Callable[[], None] = lambda: None
 
     def start(self) -> None:
-        """Start the process."""
+        """Start the process. Raises OSError."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         descriptors = (theirs.fileno(), self._memory.descriptor)
         arguments = [*map(str, descriptors), str(self._memory.slots), *self._what]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "g3.workers.nursery", *arguments], pass_fds=descriptors, stdin=subprocess.DEVNULL, env=environment
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "g3.workers.nursery", *arguments], pass_fds=descriptors, stdin=subprocess.DEVNULL, env=environment
+                )
+            except OSError:
+                ours.close()
+                raise
         ours.setblocking(False)
         self._socket = ours
         self._reactor.addReader(self)
@@ -159,8 +165,14 @@ class NurseryLink:
         self._reactor.callLater(RESTART_DELAY, self._restart)
 
     def _restart(self) -> None:
-        if not self._stopped:
+        if self._stopped:
+            return
+        try:
             self.start()
+        except OSError as error:  # no memory, no descriptor, or our user may not run the interpreter
+            log.error("the process that forks workers cannot be started: {error}", error=error)
+            self._reactor.callLater(START_DELAY, self._restart)
+        else:
             self.lost()
 
 
