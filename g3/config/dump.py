@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MASK = "********"
 _SECRET_WORDS = frozenset({"password", "passwd", "passphrase", "secret", "token", "api_key", "auth_token"})
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./@%+-]*(?: [A-Za-z0-9_./@%+-]+)*\Z")
+_ASTRAL = re.compile("([\U00010000-\U0010ffff])")
+#: YAML 1.2 section 7.4.2 ends a key without a mark after 1024 characters.
+_SIMPLE_KEY = 1000
 _USER_INFO = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]*@")
 _PEM_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
 
@@ -78,16 +81,17 @@ def _element(body: list[str], indent: str) -> list[str]:
 
 def _plain(name: str, value: Any, indent: str, note: str, cls: type | None = None) -> list[str]:
     """One C{name: value} of JSON types; C{cls} is the schema of the maps in it, if they have one."""
+    start = f"{indent}{_name(name, f'{chr(10)}{indent}')}"
     if isinstance(value, dict) and value:
-        lines = [f"{indent}{_scalar(name)}:{note}"]
+        lines = [f"{start}{note}"]
         for key, part in value.items():
             known = _known(cls, str(key))
             inner = None if known is None else known.value.schema_class()
             lines += _plain(str(key), part, f"{indent}  ", "  # default" if known is not None and _is_default(known, part) else "", inner)
         return lines
     if isinstance(value, list) and any(isinstance(element, (dict, list)) for element in value):
-        return [f"{indent}{_scalar(name)}:{note}", *(f"{indent}  - {_flow(element)}" for element in value)]
-    return [f"{indent}{_scalar(name)}: {_flow(value)}{note}"]
+        return [f"{start}{note}", *(f"{indent}  - {_flow(element)}" for element in value)]
+    return [f"{start} {_flow(value)}{note}"]
 
 
 def _known(cls: type | None, name: str) -> Key | None:
@@ -100,7 +104,7 @@ def _is_default(known: Key, dumped: Any) -> bool:
 
 def _flow(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_scalar(str(key))}: {_flow(part)}" for key, part in value.items()) + "}"
+        return "{" + ", ".join(f"{_name(str(key), ' ')} {_flow(part)}" for key, part in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_flow(part) for part in value) + "]"
     return _scalar(value)
@@ -111,10 +115,23 @@ def _scalar(value: Any) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else f"{'-' if value < 0 else ''}.inf"
     if isinstance(value, str):
-        return value if _PLAIN.match(value) and isinstance(resolve(value), str) else json.dumps(value)
-    if value is None or isinstance(value, (bool, int, float)):
+        return value if _PLAIN.match(value) and isinstance(resolve(value), str) else _quoted(value)
+    if value is None or isinstance(value, (bool, float)):
         return json.dumps(value)
-    return json.dumps(str(value))
+    # As a number, an integer that is too large for resolve would come back as a float.
+    return str(value) if isinstance(value, int) and isinstance(resolve(str(value)), int) else _quoted(str(value))
+
+
+def _quoted(text: str) -> str:
+    """In double quotes. JSON would escape a character beyond 16 bits as two surrogates, which YAML does not take for one."""
+    parts = (f"\\U{ord(part):08x}" if part >= "\U00010000" else json.dumps(part)[1:-1] for part in _ASTRAL.split(text))
+    return f'"{"".join(parts)}"'
+
+
+def _name(name: str, indent: str) -> str:
+    """A key and its colon. One that is too long to stand before its colon is marked as a key."""
+    text = _scalar(name)
+    return f"{text}:" if len(text) <= _SIMPLE_KEY else f"? {text}{indent}:"
 
 
 def mask(value: Any, name: str = "", cls: type | None = None) -> Any:

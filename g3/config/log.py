@@ -12,7 +12,7 @@ from g3.config.problems import did_you_mean, quote
 from g3.config.schema import config_class, key, normalize
 from g3.config.targets import AnyTarget, Target, UDPTarget, UnixTarget, last_of
 from g3.config.value import ValueProblem, wrong_type
-from g3.config.values.basic import Ascii, Bool, Int, Str
+from g3.config.values.basic import Ascii, Bool, Int, Str, word_schema
 from g3.config.values.duration import Duration
 from g3.config.values.net import HostValue, IPValue, SocketAddr
 from g3.config.values.options import Options
@@ -259,7 +259,7 @@ class LoggerValue(Options[LoggerOptions]):
         return LoggerOptions(WORDS[word])
 
     def short_schemas(self) -> list[dict[str, Any]]:
-        return [{"type": "string", "enum": list(WORDS)}]
+        return [word_schema(WORDS)]
 
     def build(self, given: LoggerKeys, node: Node, context: ParseContext) -> LoggerOptions:
         driver: Driver = last_of(given, node, context, _DRIVERS, "drivers") or Discard()

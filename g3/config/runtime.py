@@ -93,7 +93,7 @@ class SchedAffinity(Value[Affinity]):
     def dump(self, value: Affinity) -> Any:
         if value is True:
             return True
-        return {str(worker): ",".join(map(str, cpus)) for worker, cpus in value.items()} if value else False
+        return {str(worker): ",".join(map(str, cpus)) or [] for worker, cpus in value.items()} if value else False
 
 
 @config_class
@@ -138,7 +138,14 @@ class ControllerValue(Nested[ControllerConfig]):
         super().__init__(ControllerConfig, empty_ok=True)
 
     def parse(self, node: Node, context: ParseContext) -> ControllerConfig:
-        return super().parse(merged(node.elements) if node.elements else node, context)
+        return super().parse(self.one(node), context)
+
+    def one(self, node: Node) -> Node:
+        """The map that the elements of a list are together; an element that is nothing adds nothing."""
+        wrong = next((element for element in node.elements if not (element.is_null or element.kind == "map")), None)
+        if wrong is not None:
+            raise wrong_type(wrong, "a map")
+        return merged([element for element in node.elements if element.kind == "map"] or node.elements[:1] or [node])
 
     def json_schema(self) -> dict[str, Any]:
         one = super().json_schema()

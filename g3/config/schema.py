@@ -21,7 +21,7 @@ from g3.config.problems import did_you_mean, quote
 from g3.config.value import Reference, Reported, Value, ValueProblem, wrong_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from g3.config.document import Node
     from g3.config.value import ParseContext
@@ -164,8 +164,8 @@ def doc_of(cls: type) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def normalize(word: str) -> str:
-    """A key or enum word as it is compared: lower case, C{-} as C{_}."""
-    return word.lower().replace("-", "_")
+    """A key or enum word as it is compared: lower case, C{-} as C{_}. Only ASCII has cases here: else KELVIN SIGN would be a C{k}."""
+    return (word.lower() if word.isascii() else word).replace("-", "_")
 
 
 class _Checked(Protocol):
@@ -201,23 +201,21 @@ class Places:
 class _MapParser:
     """Reads one map into one config object."""
 
-    __slots__ = ("cls", "context", "extra", "given", "given_as", "index", "node", "values")
+    __slots__ = ("cls", "context", "extra", "given", "index", "node", "values")
 
     def __init__(self, cls: type, node: Node, context: ParseContext) -> None:
         self.cls, self.node, self.context = cls, node, context
         self.index = key_index(cls)
         self.extra: frozenset[str] = getattr(cls, "extra_keys", frozenset())
         self.given: dict[str, Node] = {}
-        self.given_as: dict[str, Node] = {}
         self.values: dict[str, Any] = {}
 
     def parse(self) -> Any:
         problems = self.context.problems
         before = problems.error_count
-        self.collect()
-        for name, value_node in self.given.items():
-            self.read(name, value_node)
-        self.forward()
+        # What another spelling or a successor overrides is read too: a mistake in it is one.
+        for known, key_node, value_node in sorted(self.collect(), key=lambda pair: not pair[0].deprecated_for):
+            self.read(known, key_node, value_node)
         self.missing()
         if problems.error_count > before:
             return None
@@ -227,8 +225,10 @@ class _MapParser:
             cast("_Checked", made).check(Places(self.node, self.context, self.given))
         return made if problems.error_count == before else None
 
-    def collect(self) -> None:
-        """Sort the pairs by key; of two spellings of one key the last wins, as upstream."""
+    def collect(self) -> list[tuple[Key, Node, Node]]:
+        """The pairs whose keys are known; of two spellings of one key the last wins, as upstream."""
+        result: list[tuple[Key, Node, Node]] = []
+        given: dict[str, Node] = {}
         for key_node, value_node in self.node.items:
             if not key_node.is_string:
                 self.context.problems.error(key_node, f"a key must be a string, not {key_node.describe()}")
@@ -240,41 +240,31 @@ class _MapParser:
             if known is None:
                 self.unknown(key_node, word)
                 continue
-            if known.name in self.given_as:
-                first = self.given_as[known.name]
+            if known.name in given:
+                first = given[known.name]
                 self.context.problems.warn(key_node, f"key {quote(known.name)} is also given on line {first.line}; this one wins")
-            self.given[known.name] = value_node
-            self.given_as[known.name] = key_node
+            given[known.name] = key_node
+            result.append((known, key_node, value_node))
+        return result
 
     def unknown(self, key_node: Node, word: str) -> None:
         hint = did_you_mean(word, (w for w, k in self.index.items() if not k.is_deprecated))
         self.context.problems.error(key_node, f"unknown key {quote(key_node.value)}{hint}")
 
-    def read(self, name: str, value_node: Node) -> None:
-        known = self.index[name]
+    def read(self, known: Key, key_node: Node, value_node: Node) -> None:
+        """Read a value, that of a deprecated key as the one of its successor."""
         if known.is_deprecated:
-            self.warn_deprecated(known)
-            if known.deprecated_for:
-                return
+            reason = known.deprecated or f"use {quote(known.deprecated_for)}"
+            self.context.problems.warn(key_node, f"key {quote(known.name)} is deprecated: {reason}")
+        self.given[known.name] = value_node
+        target = self.index[known.deprecated_for] if known.deprecated_for else known
+        self.given[target.name] = value_node
         try:
-            self.values[name] = known.value.parse(value_node, self.context)
+            self.values[target.name] = target.value.parse(value_node, self.context)
         except ValueProblem as problem:
-            self.context.problems.error(problem.node, f"{name}: {problem.message}")
+            self.context.problems.error(problem.node, f"{target.name}: {problem.message}")
         except Reported:
             pass
-
-    def warn_deprecated(self, known: Key) -> None:
-        reason = known.deprecated or f"use {quote(known.deprecated_for)}"
-        self.context.problems.warn(self.given_as[known.name], f"key {quote(known.name)} is deprecated: {reason}")
-
-    def forward(self) -> None:
-        """Read deprecated keys as the keys that replace them, where those are not given."""
-        for name in list(self.given):
-            target = self.index[name].deprecated_for
-            if target and target not in self.given:
-                self.given[target] = self.given[name]
-                self.given_as[target] = self.given_as[name]
-                self.read(target, self.given[name])
 
     def missing(self) -> None:
         for known in keys_of(self.cls):
@@ -328,17 +318,17 @@ def references(config: object) -> Iterator[Reference]:
 
 
 def dump_map(config: object) -> dict[str, Any]:
-    """A config object as JSON types by its canonical keys, defaults included; keys that are not set (None) and deprecated ones are left out.
+    """A config object as JSON types by its canonical keys, defaults included; those of L{set_keys}.
     Secrets are in it: g3.config.dump masks them."""
     return {known.name: known.value.dump(value) for known, value in set_keys(config)}
 
 
 def set_keys(config: object) -> Iterator[tuple[Key, Any]]:
-    """The keys of a config object that are set, with their values; deprecated ones left out."""
+    """The keys of a config object that are set (not None), with their values; deprecated ones only where they were given."""
     cls: type = type(config)
     for known in keys_of(cls):
         value = getattr(config, known.name)
-        if value is not None and not known.is_deprecated:
+        if value is not None and (not known.is_deprecated or value != known.default):
             yield known, value
 
 
@@ -348,10 +338,10 @@ def object_schema(cls: type, extra: dict[str, Any] | None = None) -> dict[str, A
     required: list[dict[str, Any]] = []
     for known in keys_of(cls):
         described = _key_schema(known)
-        spellings = _spellings(known.words)
-        properties.update((word, described if word == known.name else {**described, "description": f"Same as {known.name}."}) for word in spellings)
+        words = spellings(known.words)
+        properties.update((word, described if word == known.name else {**described, "description": f"Same as {known.name}."}) for word in words)
         if known.required:
-            required.append({"required": [spellings[0]]} if len(spellings) == 1 else {"anyOf": [{"required": [word]} for word in spellings]})
+            required.append({"required": [words[0]]} if len(words) == 1 else {"anyOf": [{"required": [word]} for word in words]})
     schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
     if doc := doc_of(cls):
         schema["description"] = doc
@@ -372,5 +362,6 @@ def _key_schema(known: Key) -> dict[str, Any]:
     return schema
 
 
-def _spellings(words: tuple[str, ...]) -> list[str]:
+def spellings(words: Iterable[str]) -> list[str]:
+    """How an editor may find the words written: as they are, and with C{-} for C{_}."""
     return list(dict.fromkeys(spelling for word in words for spelling in (word, word.replace("_", "-"))))

@@ -32,6 +32,15 @@ TEXTS = st.one_of(st.lists(PIECES, max_size=40).map("".join), st.text(max_size=6
 WORD_LIST = """name type listen escaper server resolver user auditor runtime worker log next idle address backlog tags old-idle STRICT strict bind
 extra_listen user_group thread_number sched_affinity controller local recv_timeout <<"""
 WORDS = st.sampled_from(WORD_LIST.split())
+#: Numbers as people and machines write them: signs, zeros, units, and whatever counts as space around them.
+SPACES = st.sampled_from(["", "", " ", "\t", "\n", "\x1f", "\x85", "\u3000"])
+NUMBERS = st.tuples(
+    SPACES,
+    st.one_of(st.sampled_from(["0", "007", "+5", "-1", ".5", "5.", "1e5", "0x10"]), st.integers(0, 1 << 65).map(str)),
+    SPACES,
+    st.sampled_from(["", "", "ms", "s", "h", "KiB", "%", "\u212a"]),
+    SPACES,
+).map("".join)
 SCALARS = st.one_of(
     st.sampled_from(
         ["web_proxy", "go_out", "pick", "socks_proxy", "basic", "a", "b", "out", ".", "..", "/dev/null", "x" * 5000, "1h 5m", "4 KiB", "0-3"]
@@ -41,6 +50,7 @@ SCALARS = st.one_of(
     st.integers(),
     st.floats(),
     st.text(max_size=20),
+    NUMBERS,
 )
 
 
@@ -56,7 +66,7 @@ NODES = st.lists(
             optional={
                 "next": st.lists(st.sampled_from("abc"), max_size=3),
                 "escaper": st.sampled_from("abcd"),
-                "idle": SCALARS,
+                **dict.fromkeys(["idle", "idle-timeout", "old_idle", "ancient", "strict"], SCALARS),
                 "tags": st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
                 "listen": DATA,
             },
@@ -65,9 +75,26 @@ NODES = st.lists(
     ),
     max_size=5,
 )
-MAINS = st.one_of(
-    maps(DATA), st.fixed_dictionaries({}, optional={"server": NODES, "escaper": NODES, "user_group": NODES, "runtime": DATA, "worker": DATA})
-)
+
+
+def some(**values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """A map of some of these, or anything."""
+    return st.one_of(st.fixed_dictionaries({}, optional=values), DATA)
+
+
+CONTROLLER = some(local=some(recv_timeout=SCALARS, send_timeout=SCALARS))
+SECTIONS = {
+    "runtime": some(thread_number=SCALARS, thread_stack_size=SCALARS, task_wait_delay=SCALARS),
+    "worker": some(thread_number=SCALARS, sched_affinity=st.dictionaries(NUMBERS, DATA, max_size=3)),
+    "controller": st.one_of(CONTROLLER, st.lists(CONTROLLER, max_size=3)),
+}
+MAINS = st.one_of(maps(DATA), st.fixed_dictionaries({}, optional={"server": NODES, "escaper": NODES, "user_group": NODES, **SECTIONS}))
+
+
+def server(**keys: Any) -> dict[str, Any]:
+    """A configuration of one server."""
+    return {"server": [{"name": "a", "type": "web_proxy", **keys}]}
+
 
 
 class ConfigFuzzTests(SynchronousTestCase):
@@ -108,6 +135,14 @@ class ConfigFuzzTests(SynchronousTestCase):
 
     @FUZZ
     @given(MAINS)
+    @example({"runtime": {"task_wait_delay": "5\t"}})
+    @example({"worker": {"sched_affinity": {"0": []}}})
+    @example({"controller": [5, None]})
+    @example({"controller": {"local": {"recv_timeout": str(2**64 - 1)}}})
+    @example(server(ancient=5))
+    @example({"server": [{"name": "a", "type": "web_proxy", "idle": [], "idle-timeout": 5}]})
+    @example(server(idle=5, old_idle=[]))
+    @example({"wor\u212aer": {}})
     def test_any_data(self, data: Any) -> None:
         """A configuration comes out, or at least one error. What comes out fits the JSON Schema, can be drawn, and loads again when dumped."""
         self.path.write_text(json.dumps(data))

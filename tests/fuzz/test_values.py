@@ -7,17 +7,23 @@ import json
 import math
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.config.document import Node
+from g3.config.log import LogSection
 from g3.config.problems import Problems
+from g3.config.runtime import ControllerValue, SchedAffinity
 from g3.config.schema import Nested, config_class, key
+from g3.config.stat import StatSection
 from g3.config.value import ParseContext, Value
 from g3.config.values import acl, http, limit, metrics, net, resolve, route, tcp, tls, udp
-from g3.config.values.basic import Int, NodeName
+from g3.config.values.basic import U64, Bool, Float, Int, NodeName
+from g3.config.values.duration import Duration
+from g3.config.values.ratio import Ratio
+from g3.config.values.size import Size
 
 MANY = settings(max_examples=250, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
@@ -51,6 +57,8 @@ VALUES: list[Value[Any]] = [
     route.HostMatched(Nested(Thing)),
     route.AlpnMatched(NodeName(), "backend"),
     route.PathMatched(Nested(Thing)),
+    *(kind() for kind in (Bool, Float, Duration, Size, Ratio, SchedAffinity, ControllerValue, LogSection, StatSection)),
+    Int(high=U64),
 ]
 #: A dump shows these by what they mean now, or only to people.
 NOT_READ_BACK = (tcp.Scale,)
@@ -114,6 +122,8 @@ class ValueTests(SynchronousTestCase):
         self.assertEqual(again, made, (value, dumped))
 
     @given(DATA)
+    @example({"0": []})
+    @example("...")
     @MANY
     def test_every_value_takes_or_refuses(self, data: Any) -> None:
         """With a problem exactly when it refuses, and reads back what it dumps."""
@@ -126,6 +136,14 @@ class ValueTests(SynchronousTestCase):
         self.judge(data)
 
     @given(DATA)
+    @example("+1")
+    @example("5\t")
+    @example("80\t,443")
+    @example("1\t/2")
+    @example("STDOUT")
+    @example({"exact-match": "a"})
+    @example({"0": []})
+    @example([5, {}])
     @MANY
     def test_the_schema_accepts_what_is_accepted(self, data: Any) -> None:
         """An editor complains of nothing that works."""

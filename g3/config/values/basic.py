@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from g3.config.problems import did_you_mean, quote
+from g3.config.schema import normalize
 from g3.config.value import Reference as ReferenceTo
 from g3.config.value import Reported, Value, ValueProblem, wrong_type
 
@@ -176,7 +177,7 @@ class Enum(Value[E]):
 
     def __init__(self, cls: type[E], words: Mapping[str, E] | None = None, *, type_name: str = "") -> None:
         given = words or {member.name: member for member in cls}
-        self.words: dict[str, E] = {word.lower().replace("-", "_"): member for word, member in given.items()}
+        self.words: dict[str, E] = {normalize(word): member for word, member in given.items()}
         self.canonical: dict[E, str] = {}
         for word, member in self.words.items():
             self.canonical.setdefault(member, word)
@@ -184,7 +185,7 @@ class Enum(Value[E]):
 
     def parse(self, node: Node, context: ParseContext) -> E:
         word = string_of(node, "word")
-        member = self.words.get(word.lower().replace("-", "_"))
+        member = self.words.get(normalize(word))
         if member is None:
             hint = did_you_mean(word, self.words) or f"; known are {', '.join(self.canonical.values())}"
             raise ValueProblem(node, f"unknown word {quote(word)}{hint}")

@@ -85,7 +85,7 @@ class Duration(Value[float]):
         return seconds
 
     def json_schema(self) -> dict[str, Any]:
-        return {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": "^[0-9. nusmihd]+$"}]}
+        return {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^[0-9.\snusmihd]+$"}]}
 
     def dump(self, value: float) -> Any:
         return format_duration(value)

@@ -57,14 +57,14 @@ def to_domain(text: str) -> str:
 
     @raise ValueError: it can be no name; the message says why.
     """
-    labels = [_to_label(label) for label in _DOTS.split(text)]
-    if labels[-1] == "" and len(labels) > 1:
-        labels.pop()
-    name = ".".join(labels)
+    name = ".".join(_to_label(label) for label in _DOTS.split(text)).removesuffix(".")
+    labels = name.split(".")
     if not name:
         raise ValueError("a host must not be empty")
     if bad := _NO_HOST.search(name):
         raise ValueError(f"character {quote(bad[0])} is not allowed in a host")
+    if "" in labels:
+        raise ValueError("a name must have something between its dots")
     if len(name) > 253 or any(len(label) > 63 for label in labels):
         raise ValueError("a name has at most 253 characters, and 63 between dots")
     return name
@@ -325,15 +325,19 @@ class WeightedValue(Value[Weighted[W]]):
     def parse(self, node: Node, context: ParseContext) -> Weighted[W]:
         if node.kind != "map":
             return Weighted(self.value.parse(node, context))
-        known = {normalize(k.value): v for k, v in node.items if k.is_string}
-        for k, _ in node.items:
-            if not k.is_string or normalize(k.value) not in (*self.words, "weight"):
+        values: list[W] = []
+        weight = 1.0
+        for k, v in node.items:
+            word = normalize(k.value) if k.is_string else ""
+            if word in self.words:
+                values.append(self.value.parse(v, context))
+            elif word == "weight":
+                weight = self.weight.parse(v, context)
+            else:
                 raise ValueProblem(k, f"unknown key {quote(k.text)}{did_you_mean(k.text, (*self.words, 'weight'))}")
-        given = next((known[word] for word in self.words if word in known), None)
-        if given is None:
+        if not values:
             raise ValueProblem(node, f'required key "{self.word}" is missing')
-        weight = self.weight.parse(known["weight"], context) if "weight" in known else 1.0
-        return Weighted(self.value.parse(given, context), weight)
+        return Weighted(values[-1], weight)
 
     def json_schema(self) -> dict[str, Any]:
         inner = self.value.json_schema()
@@ -436,7 +440,7 @@ class Ports(Value[frozenset[int]]):
             raise ValueProblem(node, str(error)) from None
 
     def json_schema(self) -> dict[str, Any]:
-        one = {"anyOf": [_PORT_SCHEMA, {"type": "string", "pattern": r"^[0-9, -]+$"}]}
+        one = {"anyOf": [_PORT_SCHEMA, {"type": "string", "pattern": r"^[0-9,\s-]+$"}]}
         return {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
 
     def dump(self, value: frozenset[int]) -> Any:
@@ -540,7 +544,7 @@ class ProxyProtocolVersion(Value[int]):
         return version
 
     def json_schema(self) -> dict[str, Any]:
-        return {"enum": [1, 2, "1", "2"]}
+        return {"anyOf": [{"enum": [1, 2]}, {"type": "string", "pattern": r"^\+?0*[12]$"}]}
 
 
 _FACT_WORDS = {

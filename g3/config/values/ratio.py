@@ -46,4 +46,4 @@ class Ratio(Value[float]):
         return ratio
 
     def json_schema(self) -> dict[str, Any]:
-        return {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "boolean"}, {"type": "string", "pattern": "^[-+0-9./% eE]+$"}]}
+        return {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "boolean"}, {"type": "string", "pattern": r"^[-+0-9./%\seE]+$"}]}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from g3.acl.match import AlpnMatch, HostMatch, Match, PathMatch
 from g3.config.document import Node
 from g3.config.problems import quote
-from g3.config.schema import normalize
+from g3.config.schema import normalize, spellings
 from g3.config.value import Reported, Value, ValueProblem
 from g3.config.values.basic import Bool, Str, article
 from g3.config.values.net import Domain, HostValue
@@ -124,13 +124,16 @@ class Matched(Value[M], Generic[V, M]):
             collected.default = value
 
     def json_schema(self) -> dict[str, Any]:
-        matching = {word: {"anyOf": [kind.json_schema(), {"type": "array", "items": kind.json_schema()}]} for word, kind in self.ways.items()}
-        matching["set_default"] = _BOOL.json_schema()
         inner = self.value.json_schema()
+        known = {word: {"anyOf": [kind.json_schema(), {"type": "array", "items": kind.json_schema()}]} for word, kind in self.ways.items()}
+        known["set_default"] = _BOOL.json_schema()
         if self.inner_key is not None:
-            one: dict[str, Any] = {"anyOf": [inner, {"type": "object", "properties": {**matching, self.inner_key: inner}}]}
+            known[self.inner_key] = inner
+        properties = {spelling: described for word, described in known.items() for spelling in spellings([word])}
+        if self.inner_key is not None:
+            one: dict[str, Any] = {"anyOf": [inner, {"type": "object", "properties": properties}]}
         else:
-            one = {**inner, "properties": {**inner.get("properties", {}), **matching}}
+            one = {**inner, "properties": {**inner.get("properties", {}), **properties}}
         return {"anyOf": [one, {"type": "array", "items": one}]}
 
     def dump(self, value: M) -> Any:

@@ -72,6 +72,11 @@ class FileTests(SynchronousTestCase):
         config, problems = load_files(self.mktemp(), {"main.yaml": "controller: [{local: {recv_timeout: 3}}]"})
         assert config is not None
         self.assertEqual((config.controller.local, told(problems)), (LocalControllerConfig(recv_timeout=3), []))
+        config, problems = load_files(self.mktemp(), {"main.yaml": "controller: [{local: {recv_timeout: 3}}, null]"})
+        assert config is not None, list(problems)
+        self.assertEqual(config.controller.local.recv_timeout, 3)
+        for wrong in ("[5]", "[5, {}]", "[]"):
+            self.assertEqual(load_files(self.mktemp(), {"main.yaml": f"controller: {wrong}"})[1].error_count, 1)
         _, problems = load_files(self.mktemp(), {"main.yaml": "controller: [5]"})
         self.assertEqual(told(problems), ["1:14: expected a map, not the number 5"])
 

@@ -53,6 +53,16 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(told(problems), ['3:1: key "idle" is also given on line 2; this one wins'])
         self.assertEqual(config.idle, 2.0)
 
+    def test_what_is_overridden_must_be_right_too(self) -> None:
+        """By another spelling, by a successor."""
+        self.assertEqual(read("name: a\nidle: [x]\nidle-timeout: 2")[1].error_count, 1)
+        self.assertEqual(read("name: a\nidle: 2\nold-idle: [x]")[1].error_count, 1)
+
+    def test_only_ascii_letters_have_cases(self) -> None:
+        """KELVIN SIGN is no k."""
+        self.assertEqual(told(read("name: a\nlisten: {address: x, BackLog: 5}")[1]), [])
+        self.assertIn("unknown key", told(read("name: a\nlisten: {address: x, bac\u212alog: 5}")[1])[0])
+
     def test_a_deprecated_key_is_forwarded_with_a_warning(self) -> None:
         """Unless its successor is given too."""
         config, problems = read("name: a\nold-idle: 7")

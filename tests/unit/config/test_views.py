@@ -80,6 +80,21 @@ class DumpTests(ViewCase):
             self.assertEqual(again.configs(kind), config.configs(kind))
         self.assertEqual(again.sections, config.sections)
 
+    def test_whatever_can_be_read_is_written_so_that_it_reads_back(self) -> None:
+        """Characters beyond 16 bits, keys too long to stand before their colon, integers of 64 bits without sign, deprecated keys."""
+        config = self.load(
+            'server: [{name: "\U00010400", type: web_proxy, ancient: 5, tags: {"\U0001f600 \\\\ud83d \\x7f": x}}]\n'
+            f"log:\n  ? {'k' * 1500}\n  : {{a: [{{? {'l' * 1500} : 1}}]}}\n"
+            "controller: {local: {recv_timeout: '18446744073709551615'}}\n"
+        )
+        path = Path(self.mktemp())
+        path.write_text(dump(config))
+        problems = Problems()
+        again = load(path, COMPONENTS, problems, LAYOUT)
+        assert again is not None, list(problems)
+        self.assertEqual(again.configs("server"), config.configs("server"))
+        self.assertEqual(again.sections, config.sections)
+
     def test_defaults_are_marked(self) -> None:
         """What was given is not."""
         lines = dump(self.load()).splitlines()

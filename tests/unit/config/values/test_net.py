@@ -136,6 +136,9 @@ class HostTests(SynchronousTestCase):
         """Whatever it is."""
         for text in ("", ".", "a b", "a/b", "a:80", "http://a", "[192.0.2.1]", "[::1", "a@b", "a%b", "x" * 64, "a." * 130, "a\\b", "\u2488.example"):
             self.assertTrue(refusal(HostValue(), f"'{text}'"), text)
+        for text in ("a..b", "..a", "...", "a.."):
+            self.assertTrue(refusal(Domain(), f"'{text}'"), text)
+            self.assertTrue(refusal(HostValue(), f"'{text}'"), text)
 
     def test_a_domain_may_begin_with_a_dot(self) -> None:
         """Which means nothing more."""
@@ -171,7 +174,10 @@ class HostTests(SynchronousTestCase):
         self.assertEqual(parse(value, "a"), Weighted(upstream, 1.0))
         self.assertEqual(parse(value, "{addr: a, weight: 2.5}"), Weighted(upstream, 2.5))
         self.assertEqual(parse(value, "{Address: 'a:80', weight: '2'}"), Weighted(upstream, 2.0))
+        self.assertEqual(parse(value, "{addr: b, address: a}"), Weighted(upstream, 1.0))
         for text in ("{weight: 1}", "{addr: a, weight: -1}", "{addr: a, weight: .inf}", "{addr: a, wait: 1}", "{addr: a, 1: 1}", "~", "[]"):
+            self.assertTrue(refusal(value, text), text)
+        for text in ("{addr: 5, address: a}", "{addr: a, weight: x, Weight: 1}"):
             self.assertTrue(refusal(value, text), text)
 
 
