@@ -107,16 +107,35 @@ def begin_connect(
     @raise ConnectFailed: the kernel refused.
     """
     sock = open_socket(address[0], binding, misc, keepalive)
-    number = sock.connect_ex(address)
-    if number == errno.EINPROGRESS:
-        # A loopback handshake ends while connect returns, which then has not seen it.
+    if "%" in address[0]:
+        number = _connect_in_zone(sock, address)
+    else:
         number = sock.connect_ex(address)
+        if number == errno.EINPROGRESS:
+            # A loopback handshake ends while connect returns, which then has not seen it.
+            number = sock.connect_ex(address)
     if number:
         if number not in _PENDING:
             sock.close()
             raise ConnectFailed(number, os.strerror(number))
         return sock, _Connecting(reactor, timers, sock, timeout).done
     return sock, None
+
+
+def zoned_address(address: SocketAddress) -> tuple[str, int, int, int]:
+    """What the kernel is told of an address with a zone (RFC 4007 section 11), the number or name of the interface it is at: C{fe80::1%2}.
+
+    @raise OSError: there is no such interface.
+    """
+    host, _, zone = address[0].partition("%")
+    return host, address[1], 0, int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
+
+
+def _connect_in_zone(sock: socket.socket, address: SocketAddress) -> int:
+    try:
+        return sock.connect_ex(zoned_address(address))
+    except (OSError, OverflowError) as error:
+        return getattr(error, "errno", None) or errno.ENODEV
 
 
 async def connect_tcp(reactor: Any, timers: TimerWheel, address: SocketAddress, **options: Any) -> socket.socket:

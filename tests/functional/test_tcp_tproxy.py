@@ -203,6 +203,55 @@ class ForeignTests(TproxyCase):
         self.assertEqual(self.record("diverted")["next_bind_ip"], CLIENT)
 
 
+class NeighbourTests(TproxyCase):
+    """Link-local addresses, at the port of the server itself."""
+
+    config = CONFIG.replace("{{default: allow}}", "{{default: allow, allow: [fe80::/10]}}")
+    rules = RULES.replace("ipv6 tcp dport 80", "ipv6 tcp dport 4001")
+
+    def test_a_neighbour_is_reached_and_the_server_itself_is_not(self) -> None:
+        """Each interface has its own; that of the client is meant."""
+        directory = self.directory / "far"
+        directory.mkdir()
+        far = Namespace(directory)
+        self.addCleanup(far.close)
+        self.inside(self.client, f"ip link add link out name near netns {far.pid} type macvlan mode bridge")
+        for line in ("ip address add fe80::99/64 dev near nodad", "ip link set near up"):
+            self.inside(far, line)
+        self.inside(self.namespace, "ip address add fe80::1/64 dev side nodad")
+        self.inside(self.client, "ip address add fe80::c/64 dev out nodad")
+        # As docs/reference/servers/tcp_tproxy.rst has it.
+        self.inside(self.namespace, "ip -6 route add local fe80::/10 dev side table 100")
+        side = self.inside(self.namespace, "ip -o link show dev side").partition("link/ether ")[2].split()[0]
+        listener = far.socket(socket.AF_INET6)
+        self.addCleanup(listener.close)
+        listener.bind(("::", 4001))
+        listener.listen()
+        listener.settimeout(20)
+        for neighbour in (True, False):
+            address = "fe80::99" if neighbour else "fe80::1"
+            self.inside(self.client, f"ip neighbour replace {address} lladdr {side} dev out nud permanent")
+            sock = self.client.socket(socket.AF_INET6)
+            sock.settimeout(10)
+            sock.connect((address, 4001, 0, self.index("out")))
+            client = RawClient(0, sock=sock)
+            self.addCleanup(client.close)
+            if neighbour:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.sendall(b"pong")
+                self.assertEqual(client.file.read(4), b"pong")
+                client.close()
+                self.assertRegex(self.record("diverted6")["upstream"], r"^\[fe80::99%\d+\]:4001$")
+            else:
+                self.assertTrue(client.ended())
+        self.assertEqual({fields(line)["server_addr"] for line in self.syslog.lines if "TcpTProxy" in line}, {"[fe80::99]:4001"})
+
+    def index(self, interface: str) -> int:
+        """Of one of the client's."""
+        return int(self.inside(self.client, f"ip -o link show dev {interface}").partition(":")[0])
+
+
 class WorkerTests(TproxyCase):
     """With workers the supervisor binds for them."""
 

@@ -55,8 +55,8 @@ class Target:
 
 @lru_cache(maxsize=4096)
 def authority(host: str, port: int) -> bytes:
-    """C{host:port}, an IPv6 address in brackets."""
-    return f"[{host}]:{port}".encode() if ":" in host else f"{host}:{port}".encode()
+    """C{host:port}, an IPv6 address in brackets and without its zone, which is our own business (RFC 4007 section 11.2)."""
+    return f"[{host.partition('%')[0]}]:{port}".encode() if ":" in host else f"{host}:{port}".encode()
 
 
 def parse_host(data: bytes) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from twisted.internet.task import Clock
@@ -16,6 +17,7 @@ from g3.config.value import ParseContext
 from g3.errors import TaskError
 from g3.interfaces import IFactUsers
 from g3.servers.tcp_tproxy import TCPTproxyConfig, TCPTproxyServer
+from g3.servers.tcp_tproxy.server import with_zone
 from g3.task import ClientInfo, parse_ip
 from g3.testing.nodes import make_context
 from g3.testing.streams import HalfCloseRecorder, memory_stream_pair, pump
@@ -88,6 +90,14 @@ class GateTests(SynchronousTestCase):
             self.assertTrue(heard.read_closed)
             self.assertEqual((len(self.escaper.tasks), server.stats.forbidden_auth_failed), (1, 1))
 
+    def test_a_link_local_address_is_of_the_link_it_was_wanted_on(self) -> None:
+        """Where it is not this host's it is a neighbour's (RFC 4007 section 6)."""
+        names = {"fe80::9": ("fe80::9", 4001, 0, 1), "2001:db8::9": ("2001:db8::9", 4001, 0, 0)}
+        for ip, zoned in (("fe80::9", "fe80::9%1"), ("2001:db8::9", "2001:db8::9"), ("198.51.100.9", "198.51.100.9")):
+            stream = SimpleNamespace(socket=SimpleNamespace(getsockname=lambda ip=ip: names[ip]))
+            self.assertEqual(with_zone(stream, (ip, 4001)), (zoned, 4001))
+        self.assertEqual(str(self.server("auth_by_client_ip").upstream_for(("fe80::9%1", 4001))), "[fe80::9%1]:4001")
+
     def test_who_wants_the_server_itself_is_closed(self) -> None:
         """Its port on an address of this host; the same port elsewhere is somebody else."""
         server = self.server("auth_by_client_ip")
@@ -95,6 +105,8 @@ class GateTests(SynchronousTestCase):
             _, heard = self.arrive(server, wanted=(ip, 4001))
             self.assertTrue(heard.read_closed, ip)
         self.assertEqual(self.escaper.tasks, [])
+        _, heard = self.arrive(server, wanted=("fe80::1", 4001))  # on which link?
+        self.assertTrue(heard.read_closed)
         self.arrive(server, wanted=("198.51.100.9", 4001))
         self.arrive(server, wanted=("127.0.0.1", 4002))
         self.assertEqual([str(task.upstream) for task in self.escaper.tasks], ["198.51.100.9:4001", "127.0.0.1:4002"])

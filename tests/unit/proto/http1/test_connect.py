@@ -17,6 +17,7 @@ class Requests(SynchronousTestCase):
             connect_request("::1", 443, [line]),
             b"CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]:443\r\nConnection: keep-alive\r\n" + line + b"\r\n\r\n",
         )
+        self.assertTrue(connect_request("fe80::1%2", 1).startswith(b"CONNECT [fe80::1]:1 HTTP/1.1\r\nHost: [fe80::1]:1\r\n"))
         self.assertEqual(connect_request("a", 1), b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nConnection: keep-alive\r\n\r\n")
 
 
