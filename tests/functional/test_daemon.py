@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -224,8 +225,10 @@ class AnswerTests(FunctionalTestCase):
                 self.assertNotIn("Traceback", done.stderr + done.stdout)
 
     def test_completion_is_shell(self) -> None:
-        """bash takes it."""
-        for command in ("g3proxy", "g3proxy-ctl"):
+        """bash takes it, from every command."""
+        scripts = {point.name for point in entry_points(group="console_scripts") if point.value.startswith("g3.")}
+        self.assertGreater(len(scripts), 6)
+        for command in sorted(scripts):
             script = subprocess.run(
                 [str(BIN / command), "--completion", "bash"], env={**os.environ, **environment()}, capture_output=True, text=True, check=True
             ).stdout

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from g3.apps import ctl, g3proxy, proxy_ctl
+from g3.apps import ctl, g3mkcert, g3proxy, helper_command, keymess_ctl, proxy_ctl
 from g3.apps.completion import SHELLS, script
 from g3.apps.proxy import Options, with_graph_type
 from g3.control.commands import Commands
@@ -30,6 +30,18 @@ def options_of(parser: argparse.ArgumentParser) -> Iterator[str]:
                 yield from options_of(child)
         elif action.help != argparse.SUPPRESS:
             yield from action.option_strings
+
+
+#: Of every command that is installed.
+PARSERS = (
+    g3proxy.parser(),
+    proxy_ctl.parser(),
+    g3proxy.parser("g3keymess"),
+    keymess_ctl.parser(),
+    helper_command.parser("g3fcgen", ""),
+    helper_command.parser("g3iploc", ""),
+    g3mkcert.parser(),
+)
 
 
 class TwistdOptionsTests(SynchronousTestCase):
@@ -131,7 +143,7 @@ class CompletionTests(SynchronousTestCase):
         for shell in SHELLS:
             if shutil.which(shell) is None:
                 continue
-            for parser in (g3proxy.parser(), proxy_ctl.parser()):
+            for parser in PARSERS:
                 done = subprocess.run([shell, "-n"], input=script(parser, shell), capture_output=True, text=True, check=False)
                 self.assertEqual((done.returncode, done.stderr), (0, ""), shell)
 
@@ -150,3 +162,6 @@ class CompletionTests(SynchronousTestCase):
         self.assertEqual(complete("-G", "x", "list", "s"), ["server"])
         self.assertEqual(complete("-p", "3", "escaper", "a", "p"), ["publish"])
         self.assertIn("--dry-run", complete("-p", "3", "reload", "--"))
+        self.assertEqual(complete("-p", "3", "resolver", "a", "query", "b", "--query-strategy", "list", "--r"), ["--resolution-delay"])
+        self.assertNotIn("list", complete("-C", ""))
+        self.assertEqual(complete("--completion", ""), list(SHELLS))
