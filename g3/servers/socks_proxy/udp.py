@@ -9,15 +9,12 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, Deferred
-
 from g3.errors import (
     ClientAppTimeout,
     ClientUDPRecvFailed,
     ClientUDPSendFailed,
     ClosedByClient,
     ForbiddenByRule,
-    Idle,
     InternalServerError,
     InvalidClientProtocol,
     TaskError,
@@ -29,7 +26,7 @@ from g3.net.udp import bind_udp
 from g3.proto.socks import v5
 from g3.proto.socks.address import IPV4, IPV6, SocksError
 from g3.relay.udp import DatagramSocket
-from g3.servers.datagrams import open_path
+from g3.servers.datagrams import Way
 from g3.servers.socks_proxy.exchange import NEVER, Exchange
 from g3.servers.tasks import permit
 from g3.task import Stage, Upstream, parse_ip
@@ -60,25 +57,7 @@ class UDPSession(Exchange):
     The first datagram from there opens the way to the upstream, and only its sender is listened to from then on.
     """
 
-    __slots__ = (
-        "_first",
-        "_header",
-        "_known",
-        "_opening",
-        "_socket",
-        "client_address",
-        "expected",
-        "idle_max",
-        "idle_seen",
-        "idle_ticks",
-        "initial",
-        "listen_address",
-        "path",
-        "remote_in",
-        "remote_in_packets",
-        "remote_out",
-        "remote_out_packets",
-    )
+    __slots__ = ("_first", "_header", "_known", "_socket", "client_address", "expected", "initial", "listen_address", "way")
 
     def __init__(self, client: Client, expected: SocketAddress | None) -> None:
         config = client.server.config
@@ -88,12 +67,8 @@ class UDPSession(Exchange):
         self.listen_address: SocketAddress | None = None
         self.client_address: SocketAddress | None = None
         self.initial: Upstream | None = None
-        self.path: Any = None
-        self.remote_in = self.remote_in_packets = self.remote_out = self.remote_out_packets = 0
-        self.idle_seen = self.idle_ticks = 0
-        self.idle_max = config.task_idle_max_count
+        self.way = Way(self)
         self._socket: DatagramSocket | None = None
-        self._opening: Deferred[None] | None = None
         #: What the client wrote before its first payload, which the answers of that upstream get too.
         self._header = b""
         self._first = b""
@@ -227,40 +202,16 @@ class UDPSession(Exchange):
             self.fail(InternalServerError(f"unable to connect the client side udp socket: {error.strerror}"))
             return
         datagrams.pause()
-        self.task.stage = Stage.CONNECTING
-        opening = Deferred.fromCoroutine(self._find_way())
-        if not opening.called:
-            self._opening = opening
+        self.way.open(many=self.server.config.use_udp_associate)
 
-    async def _find_way(self) -> None:
-        server = self.server
-        try:
-            path = await open_path(server.escaper, self.task, many=server.config.use_udp_associate)
-        except TaskError as error:
-            self._opening = None
-            self.fail(error)
-        except CancelledError:
-            pass
-        except Exception as error:
-            self._opening = None
-            server.failed(error)
-            self.fail(InternalServerError())
-        else:
-            self._opening = None
-            self._relay(path)
+    def way_found(self) -> None:
+        """The client is told nothing."""
 
-    def _relay(self, path: Any) -> None:
-        server, task, datagrams = self.server, self.task, self._socket
-        self.path = path
-        task.stage = Stage.CONNECTED
-        if server.config.flush_task_log_on_connected:
-            self.note(TaskEvent.CONNECTED)
-        task.ready = server.clock() - task.created
-        task.stage = Stage.RELAYING
-        server.idle.add(self)
-        path.start(self)
+    def relaying(self) -> None:
+        """Send on the first datagram, and hear the next."""
+        datagrams = self._socket
         first, self._first = self._first, b""
-        delay = self._send(first, task.upstream)
+        delay = self.way.send(first, self.task.upstream)
         if datagrams is not None and not self.ended:
             datagrams.start(_Client(self._from_client, self._client_failed))
             if delay:
@@ -280,15 +231,9 @@ class UDPSession(Exchange):
             upstream = self._learn(header)
             if upstream is None:
                 return
-        delay = self._send(data[size:], upstream)
+        delay = self.way.send(data[size:], upstream)
         if delay and self._socket is not None:
             self._socket.hold(delay)
-
-    def _send(self, payload: Any, upstream: Upstream) -> float:
-        self.remote_out_packets += 1
-        self.remote_out += len(payload)
-        delay: float = self.path.send(payload, upstream)
-        return delay
 
     def _learn(self, header: bytes) -> Upstream | None:
         """The upstream of a header seen for the first time; None when it ended the session."""
@@ -313,8 +258,8 @@ class UDPSession(Exchange):
 
     def datagram_received(self, data: Any, sender: SocketAddress | None) -> None:
         """Of the path."""
-        self.remote_in_packets += 1
-        self.remote_in += len(data)
+        self.way.remote_in_packets += 1
+        self.way.remote_in += len(data)
         datagrams = self._socket
         if datagrams is None:
             return
@@ -325,7 +270,7 @@ class UDPSession(Exchange):
             self.fail(ClientUDPSendFailed(f"udp send to client failed: {error.strerror or error}"))
             return
         if delay:
-            self.path.hold(delay)
+            self.way.path.hold(delay)
 
     def path_closed(self, error: TaskError) -> None:
         """Of the path: it has ended."""
@@ -345,18 +290,8 @@ class UDPSession(Exchange):
     def expired(self, now: float) -> None:
         self.fail(ClientAppTimeout("timeout to wait first udp packet"))
 
-    @property
-    def activity(self) -> int:
-        """A number that changes whenever a datagram moves."""
-        return self.remote_in_packets + self.remote_out_packets
-
-    def went_idle(self) -> None:
-        """The watch has seen enough."""
-        self.fail(Idle())
-
     def periodic(self) -> None:
-        if self.path is not None:
-            self.note(TaskEvent.PERIODIC)
+        self.way.periodic()
 
     # -- the end
 
@@ -370,14 +305,9 @@ class UDPSession(Exchange):
 
     def _release(self) -> None:
         """Close every socket."""
-        self.server.idle.remove(self)
-        if self._opening is not None:
-            opening, self._opening = self._opening, None
-            opening.cancel()
         if self._socket is not None:
             self._socket.close()
-        if self.path is not None:
-            self.path.close()
+        self.way.close()
 
     def record(self, event: TaskEvent, error: TaskError | None = None) -> None:
         log = self.server.task_log
@@ -385,7 +315,7 @@ class UDPSession(Exchange):
             log_udp(log, self.task, self._notes(), event, self.server.clock(), error=error)
 
     def _notes(self) -> UDPNotes:
-        datagrams = self._socket
+        datagrams, way = self._socket, self.way
         if datagrams is None:
             return UDPNotes()
         return UDPNotes(
@@ -396,8 +326,8 @@ class UDPSession(Exchange):
             datagrams.packets_in,
             datagrams.bytes_out,
             datagrams.packets_out,
-            self.remote_in,
-            self.remote_in_packets,
-            self.remote_out,
-            self.remote_out_packets,
+            way.remote_in,
+            way.remote_in_packets,
+            way.remote_out,
+            way.remote_out_packets,
         )
