@@ -8,16 +8,18 @@ reaches back: what the far end needs stands here.
 from __future__ import annotations
 
 import time
-import uuid
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Protocol
 
+from g3.ids import new_id
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+    from uuid import UUID
 
 IPAddress = IPv4Address | IPv6Address
 #: (ip, port), ip as the kernel prints it; a v4-mapped address is written as IPv4.
@@ -213,13 +215,13 @@ class Task:
         #: How the server relays datagrams; an escaper's sockets do the same. None where it does not.
         self.udp: DatagramOptions | None = None
         self.connect = ConnectNotes()
-        self._id: uuid.UUID | None = None
+        self._id: UUID | None = None
 
     @property
-    def id(self) -> uuid.UUID:
+    def id(self) -> UUID:
         """Unique; made when first asked for, since most tasks are never named."""
         if self._id is None:
-            self._id = uuid.uuid1()
+            self._id = new_id()
         return self._id
 
     @property

@@ -8,7 +8,6 @@ these are handed on, in multiplex mode several at once, and answered as they are
 from __future__ import annotations
 
 import time
-import uuid
 from typing import TYPE_CHECKING, Any
 from typing import Protocol as Shape
 
@@ -16,6 +15,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
+from g3.ids import new_id
 from g3.keyless.actions import ACTIONS
 from g3.keyless.signing import Job
 from g3.logs.fields import address, duration, timestamp
@@ -91,7 +91,7 @@ class KeylessConnection(Protocol):
         self.stream = stream
         self.info = info
         self.counted_in = self.counted_out = 0
-        self._id = uuid.uuid1()
+        self._id = new_id()
         self._started = time.time()
         self._splitter = Splitter()
         self._out: list[bytes] = []

@@ -57,6 +57,9 @@ class Encoder(Protocol):
 class Channel:
     """Queue, format and sink under one logger name.
 
+    On a reactor that has C{soon} records are formatted and sent at the end of the batch of events that made them: one after the other they cost
+    half of what they cost between the events, and their reader is woken once. Elsewhere they go at once.
+
     @param size: how many records may wait; C{offset}: of failures every 2**offset is reported to the process log.
     """
 
@@ -80,13 +83,14 @@ class Channel:
         self._size = max(size, 1)
         self._mask = (1 << offset) - 1
         self._wall = wall
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[tuple[Any, str, Fields, float] | bytes] = deque()
+        self._soon: Callable[[Callable[[], object]], None] | None = getattr(reactor, "soon", None)
         self._retry: Any = None
         self._errors = 0
         self._closed = False
 
     def submit(self, constants: Any, message: str, fields: Fields) -> None:
-        """Log one record. Never waits, never raises."""
+        """Log one record; C{fields} are the channel's from now on. Never waits, never raises."""
         self.stats.total += 1
         if self._closed:
             self.stats.channel_closed += 1
@@ -94,18 +98,13 @@ class Channel:
         if len(self._queue) >= self._size:
             self.stats.channel_overflow += 1
             return
-        try:
-            record = self._encode(constants, message, fields)
-        except Exception as error:  # whatever is in a record, its task goes on
-            self.stats.format_failed += 1
-            self._report(error)
-            return
-        if self._queue or not self._send(record):
-            self._queue.append(record)
-            self._wait()
+        self._queue.append((constants, message, fields, self._wall()))
+        if self._soon is None:
+            self._next()
+        else:
+            self._soon(self._next)  # each by itself: records of several channels keep their order
 
-    def _encode(self, constants: Any, message: str, fields: Fields) -> bytes:
-        now = self._wall()
+    def _encode(self, constants: Any, message: str, fields: Fields, now: float) -> bytes:
         record = self.encoder.encode(constants, message, fields, now)
         for limit in SHORT_VALUES:
             if len(record) <= self._sink.limit:
@@ -133,17 +132,32 @@ class Channel:
             self._errors = 0
         return True
 
-    def _wait(self) -> None:
-        if self._retry is None:
-            self._retry = self._reactor.callLater(RETRY_DELAY, self._flush)
-
     def _flush(self) -> None:
+        """Send what waits, or as much as the sink takes now."""
         self._retry = None
-        while self._queue:
-            if not self._send(self._queue[0]):
-                self._wait()
-                return
-            self._queue.popleft()
+        while self._next():
+            pass
+
+    def _next(self) -> bool:
+        """Send the record that has waited longest, if there is one and the sink is not given time. Whether it was done with."""
+        queue = self._queue
+        if not queue or self._retry is not None:
+            return False
+        record = queue[0]
+        if type(record) is tuple:
+            try:
+                record = queue[0] = self._encode(*record)
+            except Exception as error:  # whatever is in a record, its task goes on
+                queue.popleft()
+                self.stats.format_failed += 1
+                self._report(error)
+                return True
+        if self._send(record):  # type: ignore[arg-type]
+            queue.popleft()
+            return True
+        if not self._closed:
+            self._retry = self._reactor.callLater(RETRY_DELAY, self._flush)
+        return False
 
     def _report(self, error: Exception) -> None:
         count = self._errors
@@ -158,9 +172,7 @@ class Channel:
         self._closed = True
         if self._retry is not None:
             self._retry.cancel()
-            self._retry = None
-        while self._queue and self._send(self._queue[0]):
-            self._queue.popleft()
+        self._flush()
         self.stats.channel_closed += len(self._queue)
         self._queue.clear()
 

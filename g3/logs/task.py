@@ -43,7 +43,11 @@ class Traffic(NamedTuple):
 
 NO_TRAFFIC = Traffic()
 
+# An enum is slow to ask.
+_CREATED, _CONNECTED, _FINISHED = TaskEvent.CREATED, TaskEvent.CONNECTED, TaskEvent.FINISHED
 _SHUTDOWN = (TaskEvent.CLIENT_SHUTDOWN, TaskEvent.UPSTREAM_SHUTDOWN)
+#: Events whose record has all that is known.
+_WHOLE = (TaskEvent.PERIODIC, TaskEvent.FINISHED)
 
 
 class HTTPForwardNotes:
@@ -79,13 +83,14 @@ class HTTPForwardNotes:
         self.dur_rsp_recv_all = 0.0
 
 
+# C{_value_} and not C{value}, here and below: the latter goes through Python, twice a record.
 def _start(task: Task, task_type: str, event: TaskEvent) -> Pairs:
     client = task.client
     return [
         ("task_type", task_type),
         ("task_id", task.id.hex),
-        ("task_event", event.value),
-        ("stage", task.stage.value),
+        ("task_event", event._value_),
+        ("stage", task.stage._value_),
         ("start_at", timestamp(task.started_at)),
         ("user", task.user_name),
         ("server_addr", address(client.server)),
@@ -128,14 +133,14 @@ def log_tcp_connect(
 ) -> None:
     """A tunnel or stream. C{error} is the final reason, and only C{FINISHED} has one."""
     fields = _start(task, "TcpConnect", event)
-    if event is not TaskEvent.CREATED:
+    if event is not _CREATED:
         fields += _connect(task, event in _SHUTDOWN)
     if error is not None:
         fields.append(("reason", error.reason))
     fields.append(("wait_time", duration(task.wait)))
-    if event is not TaskEvent.CREATED:
+    if event is not _CREATED:
         fields.append(("ready_time", duration(task.ready)))
-        if event is not TaskEvent.CONNECTED:
+        if event is not _CONNECTED:
             fields.append(("total_time", duration(now - task.created)))
             fields += _bytes(traffic)
     logger.log("" if error is None else str(error), fields)
@@ -153,7 +158,7 @@ def log_http_forward(
 ) -> None:
     """A forwarded request; a shutdown event has no record of this type. C{error} as in L{log_tcp_connect}."""
     fields = _start(task, "HttpForward", event)
-    created = event is TaskEvent.CREATED
+    created = event is _CREATED
     if not created:
         fields += _connect(task)
     if error is not None:
@@ -166,12 +171,12 @@ def log_http_forward(
         ("uri", uri(http.uri, http.uri_max_chars)),
         ("user_agent", optional(http.user_agent)),
     ]
-    if event in (TaskEvent.PERIODIC, TaskEvent.FINISHED):
+    if event in _WHOLE:
         fields += [("rsp_status", http.rsp_status), ("origin_status", http.origin_status)]
     fields.append(("wait_time", duration(task.wait)))
     if not created:
         fields.append(("ready_time", duration(task.ready)))
-    if event in (TaskEvent.PERIODIC, TaskEvent.FINISHED):
+    if event in _WHOLE:
         fields += _http_durations(http, duration(now - task.created), event)
         fields += _bytes(traffic)
     logger.log("" if error is None else str(error), fields)
@@ -184,7 +189,7 @@ def _http_durations(http: HTTPForwardNotes, total: str | None, event: TaskEvent)
         ("dur_rsp_recv_hdr", duration(http.dur_rsp_recv_hdr)),
         ("dur_rsp_recv_all", duration(http.dur_rsp_recv_all)),
     ]
-    return [*fields, ("total_time", total)] if event is TaskEvent.FINISHED else [("total_time", total), *fields]
+    return [*fields, ("total_time", total)] if event is _FINISHED else [("total_time", total), *fields]
 
 
 class FTPNotes:
@@ -219,7 +224,7 @@ def log_ftp_over_http(
 ) -> None:
     """A request for an ftp:// URI. C{error} as in L{log_tcp_connect}."""
     fields = _start(task, "FtpOverHttp", event)
-    created, whole = event is TaskEvent.CREATED, event in (TaskEvent.PERIODIC, TaskEvent.FINISHED)
+    created, whole = event is _CREATED, event in _WHOLE
     if not created:
         fields += _ftp_connects(task.connect, ftp.data if whole else None)
     if error is not None:
@@ -281,22 +286,22 @@ def log_udp(logger: Logger, task: Task, udp: UDPNotes, event: TaskEvent, now: fl
     fields: Pairs = [
         ("task_type", task.type),
         ("task_id", task.id.hex),
-        ("task_event", event.value),
-        ("stage", task.stage.value),
+        ("task_event", event._value_),
+        ("stage", task.stage._value_),
         ("start_at", timestamp(task.started_at)),
         ("user", task.user_name),
         ("tcp_server_addr", address(client.server)),
         ("tcp_client_addr", address(client.client)),
     ]
-    if event is not TaskEvent.CREATED:
+    if event is not _CREATED:
         fields += [("udp_listen_addr", address(udp.listen)), ("udp_client_addr", address(udp.client))]
         fields += _udp_connect(task) if task.type == "UdpConnect" else _udp_associate(task, udp)
     if error is not None:
         fields.append(("reason", error.reason))
     fields.append(("wait_time", duration(task.wait)))
-    if event is not TaskEvent.CREATED:
+    if event is not _CREATED:
         fields.append(("ready_time", duration(task.ready)))
-        if event is not TaskEvent.CONNECTED:
+        if event is not _CONNECTED:
             fields.append(("total_time", duration(now - task.created)))
         fields += _packets(udp, event)
     logger.log("" if error is None else str(error), fields)
@@ -320,7 +325,7 @@ def _udp_associate(task: Task, udp: UDPNotes) -> Pairs:
 
 def _packets(udp: UDPNotes, event: TaskEvent) -> Pairs:
     fields: Pairs = [("c_rd_bytes", udp.client_read), ("c_rd_packets", udp.client_read_packets)]
-    if event is TaskEvent.CONNECTED:
+    if event is _CONNECTED:
         return fields
     return [
         *fields,

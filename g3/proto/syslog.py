@@ -7,7 +7,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from g3.proto.escape import MAX_VALUE, cut, escape, escape_bracket
+from g3.proto.escape import MAX_VALUE, cut, escape, escape_bracket, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,6 +94,11 @@ def _number(value: float) -> str:
     return "false" if value is False else str(value)
 
 
+def _plain(fields: Fields, limit: int) -> bool:
+    """Whether no text among the values needs to be escaped or cut."""
+    return plain([value for _, value in fields if type(value) is str], limit)
+
+
 class Format:
     """A record: header, constants formatted once by L{constants}, fields. None values are left out."""
 
@@ -118,6 +123,12 @@ class Text3164(Format):
 
     @staticmethod
     def _parts(fields: Fields, limit: int) -> list[str]:
+        if _plain(fields, limit):
+            return [
+                f', {key}="{value}"' if type(value) is str else f", {key}={value if type(value) is int else _number(value)}"  # type: ignore[arg-type]
+                for key, value in fields
+                if value is not None
+            ]
         return [
             f', {key}="{escape(value, limit)}"' if type(value) is str else f", {key}={_number(value)}"  # type: ignore[arg-type]
             for key, value in fields
@@ -144,6 +155,8 @@ class Structured5424(Format):
 
     @staticmethod
     def _parts(fields: Fields, limit: int) -> list[str]:
+        if _plain(fields, limit):
+            return [f' {key}="{value if type(value) is str else _number(value)}"' for key, value in fields if value is not None]  # type: ignore[arg-type]
         return [
             f' {key}="{escape_bracket(value, limit) if type(value) is str else _number(value)}"'  # type: ignore[arg-type]
             for key, value in fields

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one request costs a daemon: microseconds of CPU, and user-space instructions, which other load on the machine does not change.
 
-    python -m tests.bench.hot_path [forward fresh connect] [--count N] [--repeat N] [--save FILE] [--against FILE]
+    python -m tests.bench.hot_path [forward fresh connect socks5] [--count N] [--repeat N] [--save FILE] [--against FILE]
 
-forward: a GET of 1 KiB over kept connections; fresh: the same, a new client connection each; connect: a CONNECT tunnel with one GET. CPU is that
+forward: a GET of 1 KiB over kept connections; fresh: the same, a new client connection each; connect: a CONNECT tunnel with one GET; socks5: the same
+by SOCKS 5. CPU is that
 of the daemon alone (user and system, the median of the repetitions). Instructions are counted by C{perf stat} where the processor can be
 asked, else by valgrind's callgrind (slow; C{apt install valgrind}), else not. C{--save} keeps the figures, C{--against} puts them beside.
 """
@@ -39,7 +40,7 @@ resolver:
 escaper:
   - {{name: e, type: direct_fixed, resolver: r, egress_network_filter: {{default: allow, allow: 127.0.0.1}}}}
 server:
-  - {{name: h, type: http_proxy, listen: "127.0.0.1:{port}", escaper: e, dst_host_filter_set: {{exact_match: [127.0.0.1]}}}}
+  - {{name: s, type: {server}, listen: "127.0.0.1:{port}", escaper: e, dst_host_filter_set: {{exact_match: [127.0.0.1]}}}}
 """
 BODY = b"x" * 1024
 ANSWER = b"HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: application/octet-stream\r\nContent-Length: 1024\r\n\r\n" + BODY
@@ -107,15 +108,26 @@ def connect(proxy: int, origin: int, count: int) -> None:
             ask(sock, "/1k", f"127.0.0.1:{origin}")
 
 
-WORK: dict[str, Callable[[int, int, int], None]] = {"forward": forward, "fresh": fresh, "connect": connect}
+def socks5(proxy: int, origin: int, count: int) -> None:
+    for _ in range(count):
+        with socket.create_connection(("127.0.0.1", proxy)) as sock:
+            sock.sendall(b"\5\1\0")
+            receive(sock, 2)
+            sock.sendall(b"\5\1\0\1\x7f\0\0\1" + origin.to_bytes(2, "big"))
+            receive(sock, 10)
+            ask(sock, "/1k", f"127.0.0.1:{origin}")
+
+
+WORK: dict[str, Callable[[int, int, int], None]] = {"forward": forward, "fresh": fresh, "connect": connect, "socks5": socks5}
 
 
 @contextlib.contextmanager
-def daemon(directory: Path, *wrapper: str) -> Iterator[tuple[int, int]]:
-    """A daemon under C{wrapper}: its port and process id."""
+def daemon(work: str, directory: Path, *wrapper: str) -> Iterator[tuple[int, int]]:
+    """A daemon that does C{work}, under C{wrapper}: its port and process id."""
     port = free_port()
+    server = "socks_proxy" if work == "socks5" else "http_proxy"
     config = directory / f"g3proxy-{port}.yaml"
-    config.write_text(CONFIG.format(port=port))
+    config.write_text(CONFIG.format(port=port, server=server))
     log = directory / f"g3proxy-{port}.log"
     process = Process("g3proxy", [*wrapper, sys.executable, str(BIN / "twistd"), "-n", "--pidfile=", "g3proxy", "--config", str(config)], log)
     try:
@@ -134,7 +146,7 @@ def cpu(pid: int) -> float:
 def microseconds(work: str, directory: Path, origin: int, count: int, repeat: int) -> float:
     """CPU for one unit of C{work}."""
     figures = []
-    with daemon(directory) as (port, pid):
+    with daemon(work, directory) as (port, pid):
         WORK[work](port, origin, count // 10 + 1)
         for _ in range(repeat):
             before = cpu(pid)
@@ -152,7 +164,7 @@ def perf_counts() -> bool:
 
 
 def by_perf(work: str, directory: Path, origin: int, count: int) -> float:
-    with daemon(directory) as (port, pid):
+    with daemon(work, directory) as (port, pid):
         WORK[work](port, origin, count // 10 + 1)
         perf = subprocess.Popen(["perf", "stat", "-x,", "-e", "instructions:u", "-p", str(pid)], stderr=subprocess.PIPE, text=True)
         WORK[work](port, origin, count)
@@ -164,7 +176,7 @@ def by_perf(work: str, directory: Path, origin: int, count: int) -> float:
 def by_callgrind(work: str, directory: Path, origin: int) -> float:
     output = directory / "callgrind.out"
     wrapper = ("valgrind", "--tool=callgrind", "-q", f"--callgrind-out-file={output}")
-    with daemon(directory, *wrapper) as (port, pid):
+    with daemon(work, directory, *wrapper) as (port, pid):
         WORK[work](port, origin, FEW // 10)
         subprocess.run(["callgrind_control", "-z", str(pid)], check=True, capture_output=True)
         WORK[work](port, origin, FEW)

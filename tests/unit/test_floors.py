@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 #: From the ground up. A module imports its own floor and those below; two names on one floor do not know each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("proto", "pick"),
+    ("proto", "pick", "ids"),
     ("task",),
     ("interfaces",),
     ("route",),

@@ -86,9 +86,9 @@ def log_forward(logger: Logger, exchange: Forwarded, event: TaskEvent, now: floa
     notes.rsp_status = exchange.rsp_status
     notes.origin_status = exchange.origin_status
     ready = exchange.task.created
-    sent_head, sent_all, got_head, got_all = (max(when - ready, 0.0) for when in exchange.times)
-    notes.dur_req_send_hdr, notes.dur_req_send_all = sent_head, sent_all
-    notes.dur_rsp_recv_hdr, notes.dur_rsp_recv_all = got_head, got_all
+    sent_head, sent_all, got_head, got_all = exchange.times  # 0 where it did not come to that, which is no duration
+    notes.dur_req_send_hdr, notes.dur_req_send_all = sent_head and sent_head - ready, sent_all and sent_all - ready
+    notes.dur_rsp_recv_hdr, notes.dur_rsp_recv_all = got_head and got_head - ready, got_all and got_all - ready
     log_http_forward(logger, exchange.task, notes, event, now, error=error, traffic=marks.traffic(exchange))
 
 

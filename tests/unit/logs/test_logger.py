@@ -57,6 +57,27 @@ class ChannelTest(SynchronousTestCase):
         self.assertTrue(self.sink.records[0].endswith(b': hello, pid=7, a="b"'))
         self.assertEqual((self.stats.total, self.stats.passed, self.stats.size, self.stats.dropped), (1, 1, len(self.sink.records[0]), 0))
 
+    def test_on_our_reactor_records_go_at_the_end_of_the_batch(self) -> None:
+        """In the order in which they were made, also those of several channels; what is closed before is sent at once."""
+        calls: list[Any] = []
+        self.clock.soon = calls.append  # type: ignore[attr-defined]
+        self.make()
+        other = Logger(Channel(self.clock, "other", self.channel.encoder, self.sink, LoggerStats("o")), [])
+        for logger, text in ((self.logger, "1"), (other, "2"), (self.logger, "3")):
+            logger.log(text, [])
+        self.assertEqual((self.sink.records, self.stats.total, self.stats.passed), ([], 2, 0))
+        self.sink.error = BlockingIOError(errno.EAGAIN, "full")
+        calls.pop(0)()
+        self.sink.error = None
+        for call in calls:
+            call()
+        self.clock.advance(RETRY_DELAY)
+        self.assertEqual([record.split(b"]: ")[1][:1] for record in self.sink.records], [b"2", b"1", b"3"])
+        self.logger.log("4", [])
+        self.channel.close()
+        calls.pop()()
+        self.assertEqual((len(self.sink.records), self.stats.passed, self.clock.getDelayedCalls()), (4, 3, []))
+
     def test_while_the_sink_is_full_records_wait_in_order(self) -> None:
         """And go out when it is not."""
         self.sink.error = BlockingIOError(errno.EAGAIN, "full")
