@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Back-pressure between two streams whose bytes pass through a protocol of ours (an HTTP body that must be looked at)."""
+"""Back-pressure between two streams whose bytes pass through a protocol of ours (an HTTP body that must be looked at), and what waits for a peer."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
@@ -46,3 +46,8 @@ def hold(source: Stream, sink: Stream) -> None:
 def release(sink: Stream) -> None:
     """Forget a hold on C{sink}, whose source is not to be resumed (it is gone)."""
     sink.unregisterProducer()
+
+
+def unsent(stream: Any) -> int:
+    """Bytes on their way that the peer has not taken, wherever they wait, as far as this kind of stream knows. A reset would lose them."""
+    return int(stream.unsent() if hasattr(stream, "unsent") else stream.queued)

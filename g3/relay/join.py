@@ -20,6 +20,7 @@ from g3.errors import (
     UpstreamReadFailed,
     UpstreamWriteFailed,
 )
+from g3.relay.flow import unsent
 from g3.relay.pipe import SPLICE_AFTER, TURN, End, Pipe
 from g3.relay.splice import POOL
 
@@ -44,11 +45,6 @@ def _write_failed(stream: Any) -> bool:
     return bool(getattr(stream, "write_failed", False))
 
 
-def _unsent(stream: Any) -> int:
-    """Bytes a reset would lose, as far as this kind of stream knows."""
-    return int(stream.unsent() if hasattr(stream, "unsent") else stream.queued)
-
-
 def _reset_once_sent(stream: Any, before: int = 0, deadline: float = 0.0) -> None:
     """Pass a reset on as a reset, once that loses no bytes which are on their way: an end in order would be taken for the end of all there is.
 
@@ -56,11 +52,11 @@ def _reset_once_sent(stream: Any, before: int = 0, deadline: float = 0.0) -> Non
     """
     if not _alive(stream):
         return
-    unsent, now = _unsent(stream), stream.reactor.seconds()
-    if unsent < before or not before:
+    waiting, now = unsent(stream), stream.reactor.seconds()
+    if waiting < before or not before:
         deadline = now + _FLUSH_SECONDS
-    if unsent and now < deadline:
-        stream.reactor.callLater(_FLUSH_LOOK, _reset_once_sent, stream, unsent, deadline)
+    if waiting and now < deadline:
+        stream.reactor.callLater(_FLUSH_LOOK, _reset_once_sent, stream, waiting, deadline)
     else:
         stream.abortConnection()
 

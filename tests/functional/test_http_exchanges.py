@@ -1012,6 +1012,37 @@ class StoppingTests(ExchangeCase):
         self.assertRaises(TimeoutError, fresh.sock.recv, 1)
 
 
+class StuckBodyTests(ExchangeCase):
+    """Who holds up the body of a request is who is told of, and to."""
+
+    def test_an_origin_that_stops_reading_is_not_the_clients_fault(self) -> None:
+        """504, though all that the proxy has taken is with the kernel: in a pipe, and in the socket. A client that stops sending is told 408."""
+
+        def stop(connection: socket.socket, _number: int) -> None:
+            read_head(connection)
+            done.wait(60)
+
+        def read(connection: socket.socket, _number: int) -> None:
+            while connection.recv(65536):
+                pass
+
+        done = threading.Event()
+        self.addCleanup(done.set)
+        port = self.proxy("    task_idle_max_count: 1")
+        eager, lazy = self.begin(port, self.scripted(stop).port, 64 * MB), self.begin(port, self.scripted(read).port, MB)
+        self.assertEqual([client.answer("POST").status for client in (eager, lazy)], [504, 408])
+
+    def begin(self, port: int, origin: int, size: int) -> RawClient:
+        """A client that has sent as much as it could of a body, C{size} bytes at most, which is not all of it."""
+        client = self.client(port)
+        client.send(get(origin, "/", f"Content-Length: {size + 1}", method="POST"))
+        client.sock.settimeout(1)
+        with contextlib.suppress(TimeoutError):
+            client.send(bytes(size))
+        client.sock.settimeout(20)
+        return client
+
+
 class SlowLorisTests(ExchangeCase):
     """Many clients that trickle their heads."""
 

@@ -32,7 +32,7 @@ from g3.net.coroutine import begin
 from g3.proto.http1.body import WHOLE, Unchunked, request_reader, response_reader
 from g3.proto.http1.reply import CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE
 from g3.proto.http1.response import CHUNKED, LENGTH, UNTIL_CLOSE, find_end, parse_response
-from g3.relay.flow import HIGH_WATER, hold, release
+from g3.relay.flow import HIGH_WATER, hold, release, unsent
 from g3.relay.pipe import End, Pipe
 from g3.route import final_escaper
 from g3.servers.http.exchange import NEVER, Exchange
@@ -561,7 +561,7 @@ class Forward(Exchange):
     def _idle_error(self) -> TaskError:
         if self.response is not None:
             return Idle()
-        stuck = self.upstream is not None and self.upstream.stream.queued
+        stuck = self.upstream is not None and unsent(self.upstream.stream)  # what was piped is never queued
         return UpstreamAppTimeout("idle while sending request body") if stuck else ClientAppTimeout("idle while reading request body")
 
     def record(self, event: TaskEvent, error: TaskError | None = None) -> None:

@@ -34,6 +34,7 @@ from g3.proto.http1.body import LengthReader, Unchunked
 from g3.proto.http1.headers import CHUNKED, NONE
 from g3.proto.http1.ranges import UnsatisfiableRange, byte_range
 from g3.proto.http1.reply import CONTINUE, head, reply
+from g3.relay.flow import unsent
 from g3.route import final_escaper
 from g3.servers.http.exchange import NEVER, Exchange
 from g3.servers.http.forward import Forward
@@ -492,9 +493,9 @@ class FTPOverHTTP(Exchange):
 
     def _idle_error(self) -> TaskError:
         if isinstance(self._mover, Upload):
-            stuck = self._stream.unsent() or not self.wants_body
+            stuck = unsent(self._stream) or not self.wants_body
             return UpstreamAppTimeout("idle while sending data") if stuck else ClientAppTimeout("idle while reading data")
-        return ClientAppTimeout("idle while writing data") if self.client.stream.unsent() else UpstreamAppTimeout("idle while reading data")
+        return ClientAppTimeout("idle while writing data") if unsent(self.client.stream) else UpstreamAppTimeout("idle while reading data")
 
     def record(self, event: TaskEvent, error: TaskError | None = None) -> None:
         server = self.client.server
