@@ -3,11 +3,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import os
 import socket
 import struct
 import time
 from pathlib import Path
 
+import pycurl
+
+from tests.functional.h3origin import HTTP3Origin
 from tests.functional.observed import ObservedCase
 from tests.functional.processes import free_port
 from tests.functional.rawhttp import RawClient
@@ -95,6 +101,25 @@ class ConnectUDPTests(ConnectUDPCase):
         told = {"task_type": "UdpConnect", "upstream": where, "next_peer_addr": where, "reason": "ClosedByClient"}
         told |= {"stage": "Relaying", "r_rd_packets": "3", "r_wr_packets": "3", "r_rd_bytes": "9003", "r_wr_bytes": "9003", "escaper": "e"}
         self.assertEqual({key: record[key] for key in told}, told)
+
+    def test_curl_speaks_http_3_through_it(self) -> None:
+        """libcurl's own CONNECT-UDP: QUIC with the origin, its certificate verified, 1 MB each way."""
+        self.proxy()
+        self.certificate("origin", "127.0.0.1")
+        up, down, body = os.urandom(1 << 20), os.urandom(1 << 20), io.BytesIO()
+        origin = HTTP3Origin(self.directory, "origin", down)
+        self.addCleanup(origin.close)
+        curl = pycurl.Curl()
+        options = {"URL": f"https://127.0.0.1:{origin.port}/", "PROXY": f"http://127.0.0.1:{self.port}", "HTTPPROXYTUNNEL": 1, "NOPROXY": ""}
+        options |= {"HTTP_VERSION": pycurl.CURL_HTTP_VERSION_3ONLY, "CAINFO": str(self.directory / "ca.pem"), "TIMEOUT": 60, "POSTFIELDS": up}
+        for name, value in {**options, "WRITEDATA": body}.items():
+            curl.setopt(getattr(pycurl, name), value)
+        curl.perform()
+        self.assertEqual((curl.getinfo(pycurl.RESPONSE_CODE), curl.getinfo(pycurl.INFO_HTTP_VERSION)), (200, pycurl.CURL_HTTP_VERSION_3))
+        self.assertTrue(body.getvalue() == hashlib.sha256(up).digest() + down)
+        curl.close()
+        record = self.finished()
+        self.assertEqual((record["task_type"], record["upstream"], record["reason"]), ("UdpConnect", f"127.0.0.1:{origin.port}", "ClosedByClient"))
 
     def test_every_spelling_of_the_request(self) -> None:
         """Absolute form as in the RFC's example, an IPv6 host percent-encoded, a name, datagrams sent ahead of the answer."""

@@ -46,7 +46,7 @@ class TLSClientTests(ObservedCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.certificate("upstream", "upstream.test")
+        self.certificate("upstream", "upstream.test", "other.test")
         self.certificate("client", "g3proxy", client=True)
         leaf, now = x509.load_pem_x509_certificate((self.directory / "upstream.pem").read_bytes()), datetime.now(UTC)
         issuer = self.authority.certificate
@@ -119,3 +119,18 @@ class TLSClientTests(ObservedCase):
             with socket.create_connection(("127.0.0.1", port), 10) as sock:
                 self.assertEqual(sock.recv(1), b"", tls)
             self.assertEqual(self.finished()["reason"], reason, tls)
+
+    def test_a_forward_proxy_keeps_sessions_of_many_sites(self) -> None:
+        """http_proxy with https:// URIs of two sites in turn: each is resumed; with session_cache_lru_max_sites 1 neither."""
+        cases = ((f"{{{CA}}}", "r"), (f"{{{CA}, session_cache_lru_max_sites: 1}}", "."))
+        ports = [free_port() for _ in cases]
+        server = "  - {{name: h{port}, type: http_proxy, listen: '127.0.0.1:{port}', escaper: e, tls_client: {tls}}}\n"
+        self.serve("\n" + "".join(server.format(port=port, tls=tls) for port, (tls, _) in zip(ports, cases, strict=True)), *ports)
+        for port, (tls, expected) in zip(ports, cases, strict=True):
+            seen = []
+            for name in ("upstream.test", "other.test") * 2:
+                with RawClient(port) as client:
+                    request = f"GET https://127.0.0.1:{self.to}/ HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
+                    seen.append(client.ask(request.encode()).body.decode().split()[3:5])
+            self.assertEqual([name for _, name in seen], ["name=upstream.test", "name=other.test"] * 2)
+            self.assertEqual("".join(reused for reused, _ in seen), f"..{expected}{expected}", tls)

@@ -132,6 +132,9 @@ class LibsslServer:
     def notice(self, connection: LibsslConnection) -> None:
         """Side: nothing."""
 
+    def ended(self, connection: LibsslConnection) -> None:
+        """Nothing was kept."""
+
     def remember(self, connection: LibsslConnection) -> None:
         """Side: nothing to keep; a client does."""
 

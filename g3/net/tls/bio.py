@@ -362,7 +362,9 @@ class TLSOverStream:
             return
         self._reason = reason
         self.connected = False
-        self._tls = None
+        if self._tls is not None:
+            self.side.ended(self._tls)
+            self._tls = None
         protocol, self.protocol = self.protocol, None
         if protocol is not None:
             protocol.connectionLost(reason)

@@ -126,6 +126,9 @@ class _Side:
     def remember(self, connection: SSL.Connection) -> None:
         """Nothing to keep; a client does."""
 
+    def ended(self, connection: SSL.Connection) -> None:
+        """Nothing was kept."""
+
 
 class PyOpenSSLClient(_Side):
     """TLS as a client, with the sessions of the sites it was at."""
@@ -171,6 +174,12 @@ class PyOpenSSLClient(_Side):
             session = connection.get_session()
             if session is not None:
                 self.sessions.put(connection.get_app_data(), session)
+
+    def ended(self, connection: SSL.Connection) -> None:
+        """OpenSSL spoils the session of a connection that it thinks was cut off, as TLS 1.0 wanted it; RFC 8446 does not, and most of ours end
+        with a reset once nobody needs them any more. After a fatal alert it has done so already."""
+        if self.sessions is not None:
+            connection.set_shutdown(SSL.SENT_SHUTDOWN)
 
 
 class _SmallRecords(SSL.Connection):

@@ -62,6 +62,9 @@ class Side(Protocol):
     def remember(self, connection: Any) -> None:
         """Keep the session, for a later connection to resume. Called once application data came, since tickets come before it."""
 
+    def ended(self, connection: Any) -> None:
+        """The connection is at its end, however it came to it: what was remembered of it stays good."""
+
 
 class ClientTLS(Side, Protocol):
     """TLS as a client."""

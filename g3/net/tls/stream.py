@@ -338,6 +338,8 @@ class TLSStream(Stream):
         if self._notified:
             self._discard_input()
         super()._close(reason)
-        self._tls = None
+        if self._tls is not None:
+            self.side.ended(self._tls)
+            self._tls = None
         self._held = None
 

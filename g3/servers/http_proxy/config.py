@@ -11,7 +11,7 @@ from g3.config.values.basic import Bool, OneOrMany
 from g3.config.values.http import HeaderName
 from g3.config.values.net import HostValue
 from g3.config.values.tls import ClientTLSValue
-from g3.net.tls.options import ClientTLSOptions
+from g3.net.tls.options import ClientTLSOptions, SessionCache
 from g3.servers.config import AuditKeys, DestinationKeys, TLSKeys
 from g3.servers.http.config import HTTPServerConfig
 from g3.servers.http_proxy.ftp import FTPClient
@@ -32,7 +32,9 @@ class HTTPProxyConfig(HTTPServerConfig, AuditKeys, TLSKeys, DestinationKeys):
     local_server_name: tuple[str, ...] = key(
         OneOrMany(HostValue()), default=(), doc="Names of this proxy itself: a request whose Host is one of them is for its well-known URIs."
     )
-    tls_client: ClientTLSOptions = key(ClientTLSValue(), default=ClientTLSOptions(), doc="TLS with the upstream of an https:// URI.")
+    tls_client: ClientTLSOptions = key(
+        ClientTLSValue(SessionCache.MANY), default=ClientTLSOptions(session_cache=SessionCache.MANY), doc="TLS with the upstream of an https:// URI."
+    )
     ftp_client: FTPClient = key(Nested(FTPClient), default=FTPClient(), doc="FTP over HTTP.")
     username_params: UsernameParams | None = key(
         Nested(UsernameParams),
