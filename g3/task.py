@@ -109,27 +109,15 @@ class ConnectNotes:
     # Every task makes one and most write few of these: no __init__, and what was not written is the class's.
     escaper = ""
     bind_ip: IPAddress | None = None
-    #: Where the connection comes from, and to: the next proxy, or the upstream. C{local} may be left to be asked of C{stream}.
+    #: Where the connection comes from, noted only for a task that L{Task.tells_local}, and where to: the next proxy, or the upstream.
+    local: SocketAddress | None = None
     peer: SocketAddress | None = None
-    stream: Any = None
     #: Whether the peer is the upstream itself, and no other proxy.
     last = False
     override_peer: str | None = None
     egress: EgressInfo | None = None
     tries = 0
     spend = 0.0
-    _local: SocketAddress | None = None
-
-    @property
-    def local(self) -> SocketAddress | None:
-        """This end; None before there is one, and when the first to ask comes after its end."""
-        if self._local is None and self.stream is not None and self.stream.local[0]:
-            self._local = self.stream.local
-        return self._local
-
-    @local.setter
-    def local(self, address: SocketAddress | None) -> None:
-        self._local = address
 
     @property
     def chained_target(self) -> SocketAddress | None:
@@ -182,13 +170,13 @@ class Task:
         "client",
         "connect",
         "created",
-        "logged",
         "path",
         "ready",
         "server_name",
         "server_type",
         "stage",
         "started_at",
+        "tells_local",
         "type",
         "udp",
         "upstream",
@@ -206,8 +194,8 @@ class Task:
         self.started_at = time.time()
         self.wait = 0.0
         self.ready = 0.0
-        #: Whether there is a task log: what only that wants to know is not asked for otherwise.
-        self.logged = True
+        #: Whether anybody is told where the connection to the upstream comes from, by a log or an answer; else the kernel is not asked.
+        self.tells_local = True
         self.stage = _CREATED
         self.user: Any = None
         self.auditor: Any = None

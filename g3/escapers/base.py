@@ -267,10 +267,9 @@ class Dial:
         notes.bind_ip = parse_ip(binding.ip) if binding.ip else None
         escaper.stats.tcp_connect_establish += 1
         escaper.stats.connection_establish += 1
-        notes.stream = stream = Stream(escaper.context.reactor, sock, peer=peer)
-        if escaper.logger is not None or self.task.logged:
-            notes.local = stream.local  # while it can be asked for
-        return stream
+        if self.task.tells_local or escaper.logger is not None:
+            notes.local = sock.getsockname()[:2]
+        return Stream(escaper.context.reactor, sock, local=notes.local, peer=peer)
 
 
 def _discard(made: tuple[socket.socket, str, Binding]) -> None:

@@ -34,6 +34,8 @@ class TaskServer(ListeningServer):
     """
 
     config: TaskServerConfig
+    #: Whether clients or a log are told where the connections to upstreams come from.
+    tells_local = False
 
     def __init__(self, config: TaskServerConfig, context: NodeContext) -> None:
         super().__init__(config, context)
@@ -44,6 +46,8 @@ class TaskServer(ListeningServer):
         self._auditor = None if auditor is None else context.slot("auditor", auditor)
         self.destination = DestinationFilter(getattr(config, "dst_host_filter_set", None), getattr(config, "dst_port_filter", None))
         self.task_log = context.logs.logger("task", config.name, config.log_type, shared=config.shared_logger)
+        if self.task_log is not None:
+            self.tells_local = True
         self.idle = IdleWatch(context.timers, config.idle_interval)
         self._next_idle = self.clock() + config.idle_interval
         self._next_log = self.clock() + (config.task_log_flush_interval or 0)
@@ -59,11 +63,11 @@ class TaskServer(ListeningServer):
         return None if self._users is None else self._users.node
 
     def adopt(self, task: Task) -> None:
-        """Count a task of ours, until L{task_ended}. It takes along who looks into the traffic, and whether it is logged."""
+        """Count a task of ours, until L{task_ended}. It takes along who looks into the traffic, and what nobody wants to know."""
         self.task_started()
         if self._auditor is not None:
             task.auditor = self._auditor.node
-        task.logged = self.task_log is not None
+        task.tells_local = self.tells_local
 
     def refused(self, info: ClientInfo, error: ProtocolError) -> None:
         """One line for what was no request of ours, at debug level: hostile clients must not fill a log."""

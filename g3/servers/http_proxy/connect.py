@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Connect(Tunnel, Exchange):
     """One tunnel. While it connects the client stays watched, and what it sends ahead waits in its connection's buffer."""
 
-    __slots__ = TUNNEL_SLOTS
+    __slots__ = (*TUNNEL_SLOTS, "server", "stream")
 
     task_type = "TcpConnect"
     task: Task
@@ -34,14 +34,8 @@ class Connect(Tunnel, Exchange):
     def __init__(self, client: Client, request: Request, target: Target, now: float) -> None:
         super().__init__(client, request, target, now)
         self._connecting = self.upstream = self.relay = None
-
-    @property
-    def server(self) -> Any:
-        return self.client.server
-
-    @property
-    def stream(self) -> Any:
-        return self.client.stream
+        self.server: Any = client.server
+        self.stream: Any = client.stream
 
     def start(self) -> None:
         if not self.admitted():

@@ -31,6 +31,7 @@ class HTTPProxyServer(HTTPServer):
         if config.enable_http2:
             self.alpn = ("h2", *self.alpn)
         if config.server_id is not None or config.echo_chained_info:
+            self.tells_local = True
             self.custom_headers = CustomHeaders(
                 config.server_id, mark_upstream=config.http_forward_mark_upstream, echo_chained=config.echo_chained_info
             )

@@ -18,6 +18,7 @@ class SocksProxyServer(TaskServer):
 
     schema = SocksProxyConfig
     config: SocksProxyConfig
+    tells_local = True
 
     def serve(self, stream: Any, info: ClientInfo) -> SocksConnection:
         return SocksConnection(self, stream, info)
