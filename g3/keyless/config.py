@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote, urlsplit
@@ -15,7 +16,7 @@ from g3.config.problems import did_you_mean, quote
 from g3.config.schema import config_class, key, normalize
 from g3.config.stat import stat_section
 from g3.config.value import Value, ValueProblem, wrong_type
-from g3.config.values.basic import Bool, FilePath, Int, NodeName, Str, only_string
+from g3.config.values.basic import Bool, FilePath, Int, NodeName, Str, only_string, word_schema
 from g3.config.values.duration import Duration
 from g3.config.values.http import PathAndQuery
 from g3.config.values.metrics import HistogramValue, MetricTags
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from g3.task import Upstream
 
 PROGRAM = "g3keymess"
+_REDIS = re.compile("[Rr][Ee][Dd][Ii][Ss][Ss]?://")
 
 
 @config_class
@@ -116,13 +118,13 @@ class RedisURLValue(Value[RedisURL]):
             database = int(path or "0") if (path or "0").isdecimal() and (path or "0").isascii() else -1
         except ValueError as error:
             raise ValueProblem(node, f"no {self.type_name}: {error}") from None
-        if parts.scheme not in ("redis", "rediss") or not parts.hostname or not 0 <= database < 1 << 16 or parts.query or parts.fragment:
+        if not _REDIS.match(text) or not parts.hostname or not 0 <= database < 1 << 16 or parts.query or parts.fragment:
             raise ValueProblem(node, f"expected {self.doc}")
         username, password = (unquote(word) if word else None for word in (parts.username, parts.password))
         return RedisURL(text, parts.hostname, port, database, username, password, parts.scheme == "rediss")
 
     def json_schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": "^rediss?://"}
+        return {"type": "string", "pattern": f"^{_REDIS.pattern}"}
 
     def dump(self, value: RedisURL) -> Any:
         return value.text
@@ -201,7 +203,7 @@ class BackendValue(Options[Backend]):
         return Backend(async_job=word != "simple")
 
     def short_schemas(self) -> list[dict[str, Any]]:
-        return [{"type": "string", "enum": list(self._words)}]
+        return [word_schema(self._words)]
 
     def key_value(self, value: Backend, key: Key) -> Any:
         content = getattr(value, key.name)

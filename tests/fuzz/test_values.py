@@ -24,6 +24,7 @@ from g3.config.values.basic import U64, Bool, Float, Int, NodeName
 from g3.config.values.duration import Duration
 from g3.config.values.ratio import Ratio
 from g3.config.values.size import Size
+from g3.keyless.config import BackendValue, PreRegisterValue, RedisURLValue
 
 MANY = settings(max_examples=250, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
@@ -58,6 +59,7 @@ VALUES: list[Value[Any]] = [
     route.AlpnMatched(NodeName(), "backend"),
     route.PathMatched(Nested(Thing)),
     *(kind() for kind in (Bool, Float, Duration, Size, Ratio, SchedAffinity, ControllerValue, LogSection, StatSection)),
+    *(kind() for kind in (BackendValue, PreRegisterValue, RedisURLValue)),
     Int(high=U64),
 ]
 #: A dump shows these by what they mean now, or only to people.
@@ -142,6 +144,8 @@ class ValueTests(SynchronousTestCase):
     @example("1\t/2")
     @example("STDOUT")
     @example({"exact-match": "a"})
+    @example("async-job")
+    @example("Redis://h")
     @example({"0": []})
     @example([5, {}])
     @MANY
