@@ -67,7 +67,10 @@ def record(content: bytes, *, kind: int = HANDSHAKE, version: bytes = b"\x03\x01
 
 def split_records(hello: bytes, *sizes: int) -> bytes:
     """The same hello in records of these sizes, the last size again and again."""
-    message = hello[5:]
+    message = b""
+    while hello:
+        end = 5 + int.from_bytes(hello[3:5], "big")
+        message, hello = message + hello[5:end], hello[end:]
     parts = []
     at = 0
     for size in sizes:

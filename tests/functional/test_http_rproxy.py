@@ -14,8 +14,11 @@ from tests.functional.observed import ObservedCase
 from tests.functional.peers import RecordingOrigin, ScriptedOrigin, answer_ok, read_head, start_nginx
 from tests.functional.processes import free_port
 from tests.functional.rawhttp import Answer, RawClient
+from tests.hellos import hello_with, openssl_hello, server_name, split_records
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.functional.harness import Daemon
 
 PLAIN = """
@@ -291,43 +294,62 @@ class SecureTests(ObservedCase):
         with self.connect("shared.test", self.context(), self.front) as client:
             self.assertEqual(self.ask(client, "one.test"), 200)
 
-    def test_hellos_of_every_kind(self) -> None:
-        """Byte by byte it is served; silence, another protocol and half a hello end."""
+    def speak(self, context: ssl.SSLContext, record: int, piece: int) -> bytes:
+        """What is answered to a client whose hello goes out in records and segments of so many bytes."""
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        tls = self.context().wrap_bio(incoming, outgoing, server_hostname="own.test")
+        tls = context.wrap_bio(incoming, outgoing, server_hostname="own.test")
         with self.assertRaises(ssl.SSLWantReadError):
             tls.do_handshake()
-        hello = outgoing.read()
         with socket.create_connection(("127.0.0.1", self.port), 10) as sock:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for at in range(len(hello)):
-                sock.sendall(hello[at : at + 1])
-            while True:
-                incoming.write(sock.recv(65536))
-                try:
-                    tls.do_handshake()
-                    break
-                except ssl.SSLWantReadError:
-                    sock.sendall(outgoing.read())
+            hello = split_records(outgoing.read(), record)
+            for at in range(0, len(hello), piece):
+                sock.sendall(hello[at : at + piece])
+
+            def pump(step: Callable[[], bytes | None]) -> bytes:
+                while True:
+                    try:
+                        return step() or b""
+                    except ssl.SSLWantReadError:
+                        sock.sendall(outgoing.read())
+                        incoming.write(sock.recv(65536))
+
+            pump(tls.do_handshake)
             tls.write(b"GET / HTTP/1.1\r\nHost: own.test\r\nConnection: close\r\n\r\n")
             sock.sendall(outgoing.read())
-            incoming.write(sock.recv(65536))
-            answer = b""
-            while not answer.startswith(b"HTTP/1.1 200 "):
-                try:
-                    answer = tls.read(65536)
-                except ssl.SSLWantReadError:
-                    incoming.write(sock.recv(65536))
+            return pump(lambda: tls.read(65536))
+
+    def test_hellos_of_every_kind(self) -> None:
+        """Byte by byte, in records of a byte or a few and 50 kB long it is served; silence, another protocol and half a hello end."""
+        large = self.context()
+        large.set_alpn_protocols(["http/1.1", *(f"{number:03}" * 80 for number in range(210))])
+        for context, record, piece in ((self.context(), 16384, 1), (self.context(), 1, 65536), (large, 16384, 65536), (large, 7, 997)):
+            answer = self.speak(context, record, piece)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), (record, piece))
         with RawClient(self.port) as client:
             client.send(b"GET / HTTP/1.1\r\nHost: own.test\r\n\r\n")
             self.assertTrue(client.ended())
         self.assertEqual(self.counted("listen.failed", "server:secure"), 1)
         started = time.monotonic()
         with RawClient(self.port) as silent, RawClient(self.port) as half:
-            half.send(hello[:50])
+            half.send(openssl_hello("own.test")[:50])
             self.assertTrue(silent.ended() and half.ended())
         self.assertGreater(time.monotonic() - started, 0.9)
         self.assertEqual(self.counted("listen.timeout", "server:secure", least=2), 2)
+
+    def test_odd_names_in_hellos(self) -> None:
+        """Upper case and a last dot are the host; what is no name is closed, and no certificate is shown."""
+        for name in (b"OWN.test", b"own.test."):
+            with RawClient(self.other) as client:
+                client.send(hello_with(server_name(name)))
+                self.assertEqual(client.file.read(1), b"\x15", "an alert: this hello offers too little")
+        long = b"a." * 127 + b"a"
+        wrong = ((b"127.0.0.1",), (b"[::1]",), (b"::1",), (long,), (b"own.test\0.b.test",), (b"own.test", b"own.test"), (b"",), (b"own..test",))
+        for names in wrong:
+            with RawClient(self.other) as client:
+                client.send(hello_with(server_name(*names)))
+                self.assertTrue(client.ended(), names)
+        self.assertEqual(self.counted("listen.failed", "server:no_default", least=2 + len(wrong)), 2 + len(wrong))
 
 
 class UpstreamTLSTests(ObservedCase):

@@ -119,6 +119,25 @@ class PlainTCPPortTests(ObservedCase):
         self.assertEqual(self.counted("listen.dropped", "server:port", least=4), 4)
         self.assertEqual(self.origin.connections, 0)
 
+    def test_what_is_no_such_header_of_version_2_is_closed_and_counted(self) -> None:
+        """Another signature, version, command or length than there are; of the longest header no more than needed is kept."""
+        self.start("proxy_protocol: 2")
+        address = b"\xcb\0\x71\7\xc6\x33\x64\x09\x12\x67\x0c\x38"
+        wrong = [
+            b"PROXY TCP4 203.0.113.7 198.51.100.9 4711 3128\r\n",
+            V2[:11] + b"\r\x21\x11\0\x0c" + address,
+            V2 + b"\x11\x11\0\x0c" + address,
+            V2 + b"\x2f\x11\0\x0c" + address,
+            V2 + b"\x21\x11\0\x0b" + address,
+            V2 + b"\x21\x21\0\x0c" + address,
+            V2 + b"\x21\x11\0\x0f" + address + b"\4\xff\xff",
+            V2 + b"\x21\x11\xff\xff" + address + b"\xff" * 65523,
+        ]
+        for header in wrong:
+            self.refused(header + get(self.origin.port))
+        self.assertEqual(self.counted("listen.dropped", "server:port", least=len(wrong)), len(wrong))
+        self.assertEqual(self.origin.connections, 0)
+
     def test_a_client_that_leaves_before_is_a_failure(self) -> None:
         """Half a header, then the end."""
         self.start("proxy_protocol: 2")

@@ -15,6 +15,7 @@ from python_socks.sync import Proxy
 from tests.functional.observed import ObservedCase
 from tests.functional.peers import RecordingOrigin
 from tests.functional.processes import free_port
+from tests.functional.rawhttp import RawClient
 from tests.functional.socks_client import UDPEcho, UDPSession, header
 from tests.functional.stage import HELLO, StageTestCase
 
@@ -125,6 +126,51 @@ class TunnelTests(SocksCase):
         self.assertEqual(slow.recv(10), b"")
         self.assertLess(time.monotonic() - began, 4)
         slow.close()
+
+    def test_what_is_malformed_is_answered_or_closed_in_time(self) -> None:
+        """Each with the reply that is due, if any; what never ends, by size or by time, whoever many send it at once."""
+        port = self.socks("negotiation_timeout: 2s")
+        began, hello, chosen = time.monotonic(), b"\5\1\0", b"\5\0"
+        request = hello + b"\5\1\0"
+        for data, heard in (
+            (b"\0", b""),
+            (b"\6\1\0", b""),
+            (b"\x16\3\1\2\0\1\0\1\xfc\3\3", b""),
+            (b"\5\0", b""),
+            (b"\5\xff" + bytes(range(1, 256)), b""),
+            (b"\5\xff\1" + bytes(range(1, 255)), b"\5\xff"),
+            (b"\5\xff\2" + bytes(range(1, 255)) + b"more", b"\5\xff"),
+            (request + b"\3\0\0\x50", chosen),
+            (request + b"\3\5a.b\0c\0\x50", chosen),
+            (request + b"\3\xff" + b"a" * 255 + b"\0\x50", chosen),
+            (request + b"\7", chosen + b"\5\x08\0\1" + bytes(6)),
+            (hello + b"\5\2\0\1" + bytes(6), chosen + b"\5\7\0\1" + bytes(6)),
+            (hello + b"\4\1\0\1" + bytes(6), chosen),
+            (b"\4\2\0\x50\1\2\3\4\0", b"\0\x5b" + bytes(6)),
+            (b"\4\3\0\x50\1\2\3\4\0", b""),
+        ):
+            with RawClient(port) as client:
+                client.send(data)
+                self.assertEqual(client.everything(), heard, data)
+        self.assertLess(time.monotonic() - began, 10, "none waits for its time to be over")
+        before, began = self.daemon.memory(), time.monotonic()
+        parts = (b"", b"\5", b"\5\xff" + bytes(range(1, 255)), hello, request, request + b"\3\xffa", b"\4", b"\4\1\0\x50\0\0\0\1me")
+        stalled = [RawClient(port) for _ in parts]
+        for client, part in zip(stalled, parts, strict=True):
+            client.send(part)
+        for start in (b"\4\1\0\x50\1\2\3\4", b"\4\1\0\x50\0\0\0\1\0") * 10:
+            with RawClient(port) as client, contextlib.suppress(OSError):
+                client.send(start + b"u" * (1 << 20))
+                self.assertTrue(client.ended(), start)
+        for client in stalled:
+            self.assertIn(client.everything(), (b"", chosen))
+            client.close()
+        self.assertLess(time.monotonic() - began, 8)
+        self.assertLess(self.daemon.memory() - before, 8 << 20)
+        with RawClient(port) as client:
+            client.send(b"\5\xff" + bytes(255))
+            self.assertEqual(client.file.read(2), chosen)
+        self.assertEqual(self.total("server.task.total", "server:socks"), 0)
 
     def test_the_task_record_of_a_tunnel(self) -> None:
         port, origin = self.socks(), self.origin()
