@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 MAX_VALUE = 16384
 CUT_MARK = "..."
 
-# The micro sign, which durations have, stands as it is like all that prints.
-_SPECIAL = re.compile(r"[^ !#-&(-\[\]-~\u00b5]")
-_SPECIAL_BRACKET = re.compile(r"[^ !#-&(-\[^-~\u00b5]")
+_SPECIAL = re.compile(r"[^ !#-&(-\[\]-~]")
+_SPECIAL_BRACKET = re.compile(r"[^ !#-&(-\[^-~]")
+#: What nobody escapes as it is, all else as something else: C{translate} gives back the same object when nothing was to be changed. The micro
+#: sign, which durations have, is of the first kind.
+_AS_IT_IS = bytes(code if (32 <= code < 127 and chr(code) not in "\"'\\]") or code == 0xB5 else code ^ 1 for code in range(256))
 _SHORT = {"\\": "\\\\", '"': '\\"', "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0", "]": "\\]"}
 _ESCAPED = re.compile(r"\\(?:u\{([0-9a-f]{1,6})\}|(.))")
 _LONG = {"n": "\n", "r": "\r", "t": "\t", "0": "\0"}
@@ -55,10 +57,13 @@ def escape_bracket(text: str, limit: int = MAX_VALUE) -> str:
 
 
 def plain(texts: Iterable[str], limit: int = MAX_VALUE) -> bool:
-    """Whether L{escape} and L{escape_bracket} would leave every one of C{texts} as it is; False also where they are long together. One search
-    for all of them is cheaper than one for each."""
-    whole = "".join(texts)
-    return len(whole) <= limit and _SPECIAL_BRACKET.search(whole) is None
+    """Whether L{escape} and L{escape_bracket} would leave every one of C{texts} as it is; False also where they are long together, or not
+    Latin. One look at all of them is cheaper than one at each."""
+    try:
+        whole = "".join(texts).encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return len(whole) <= limit and whole.translate(_AS_IT_IS) is whole
 
 
 def unescape(text: str) -> str:
