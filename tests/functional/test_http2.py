@@ -514,6 +514,16 @@ class AbuseTests(HTTP2Case):
         self.flood(*[PriorityFrame(1, depends_on=0, stream_weight=1).serialize()] * 30)
         self.assertEqual(good.wait(good.request("GET", "http://127.0.0.9/")).status, 403)
 
+    def test_who_stops_then_is_told_so(self) -> None:
+        """Little more than is let pass, and not a byte behind it: nothing can take GOAWAY away from this client."""
+        self.proxy()
+        for frame in (PingFrame(0, b"12345678"), SettingsFrame(0, settings={4: 65535}), PriorityFrame(1, depends_on=0, stream_weight=1)):
+            client = self.client()
+            client.step()  # it acknowledges our SETTINGS now, not behind the flood
+            client.raw(frame.serialize() * 1200)
+            client.wait_closed()
+            self.assertEqual(client.goaway, int(ErrorCodes.ENHANCE_YOUR_CALM), frame)
+
     def test_empty_data(self) -> None:
         self.proxy()
         origin = self.recording(None)
