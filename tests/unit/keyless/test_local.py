@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -20,21 +19,11 @@ from g3.keyless.local import LocalStore
 from g3.testing.streams import pump
 from g3.tree.node import NodeContext
 from tests.unit.keyless.world import key, pem
+from tests.unit.net.reactors import Readers
 
 
-class FakeReactor(Clock):
-    """A clock that descriptors can be added to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.readers: list[Any] = []
-
-    def addReader(self, reader: Any) -> None:
-        self.readers.append(reader)
-
-    def removeReader(self, reader: Any) -> None:
-        if reader in self.readers:
-            self.readers.remove(reader)
+class FakeReactor(Readers):
+    """What is added is read when something has happened."""
 
     def settle(self) -> None:
         """Everything that happened is told and worked on."""

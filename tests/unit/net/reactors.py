@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.pollreactor import PollReactor
 from twisted.internet.protocol import Protocol
 from twisted.internet.selectreactor import SelectReactor
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -32,6 +33,21 @@ KINDS: dict[str, Callable[[], Any]] = {
     "Select": SelectReactor,
     "Asyncio": lambda: AsyncioSelectorReactor(asyncio.SelectorEventLoop()),
 }
+
+
+class Readers(Clock):
+    """A clock that descriptors can be added to, to be read when a test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: list[Any] = []
+
+    def addReader(self, reader: Any) -> None:
+        self.readers.append(reader)
+
+    def removeReader(self, reader: Any) -> None:
+        if reader in self.readers:
+            self.readers.remove(reader)
 
 
 class ReactorTestCase(SynchronousTestCase):

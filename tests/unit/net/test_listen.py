@@ -12,12 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock, deferLater
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from g3.errors import ConfigError
 from g3.net.listen import BATCH, EXHAUSTED_PAUSE, Room, TCPListener, bind_tcp
 from g3.net.options import Keepalive, TCPListen
+from tests.unit.net.reactors import Readers
 
 
 def local(port: int = 0, **options: Any) -> TCPListen:
@@ -104,20 +105,6 @@ class BindTests(SynchronousTestCase):
         self.assertEqual(sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0"), b"lo")
         self.assertEqual(sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK), 7)
         self.assertEqual(sock.getsockopt(socket.IPPROTO_IP, 19), 1)
-
-
-class Readers(Clock):
-    """A clock with readers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.readers: list[Any] = []
-
-    def addReader(self, reader: Any) -> None:
-        self.readers.append(reader)
-
-    def removeReader(self, reader: Any) -> None:
-        self.readers.remove(reader)
 
 
 class ListenerTests(SynchronousTestCase):

@@ -6,25 +6,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.workers import crew
 from g3.workers.memory import Memory
-
-
-class Reactor(Clock):
-    """Has readers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.readers: list[Any] = []
-
-    def addReader(self, reader: Any) -> None:
-        self.readers.append(reader)
-
-    def removeReader(self, reader: Any) -> None:
-        self.readers.remove(reader)
+from tests.unit.net.reactors import Readers
 
 
 class NurseryTests(SynchronousTestCase):
@@ -32,7 +18,7 @@ class NurseryTests(SynchronousTestCase):
 
     def test_it_is_started_again_until_that_works(self) -> None:
         """The user we are now may not be able to run it for a while; then all who wait for a worker ask again."""
-        reactor, lost = Reactor(), []
+        reactor, lost = Readers(), []
         outcomes: list[Exception | None] = [None, PermissionError(13, "Permission denied"), OSError(12, "Cannot allocate memory"), None]
 
         def start(*_arguments: object, **_options: object) -> Any:
