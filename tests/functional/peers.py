@@ -148,8 +148,7 @@ class Squid(Process):
 
 
 VSFTPD_CONFIG = """
-listen=YES
-listen_address={address}
+{listen}
 listen_port={port}
 background=NO
 seccomp_sandbox=NO
@@ -198,11 +197,12 @@ def start_vsftpd_of(namespace: Namespace, directory: Path, root: Path, name: str
     return start_vsftpd(directory, 21, VSFTPD_USERS, namespace=namespace)
 
 
-def start_vsftpd(directory: Path, port: int, more: str, *, namespace: Namespace | None = None) -> Process:
-    """vsftpd on 127.0.0.1; C{more} says who may log in, and where. What it is told and says is in vsftpd.log in C{directory}."""
+def start_vsftpd(directory: Path, port: int, more: str, *, address: str = "127.0.0.1", namespace: Namespace | None = None) -> Process:
+    """vsftpd on C{address}; C{more} says who may log in, and where. What it is told and says is in vsftpd.log in C{directory}."""
     need("vsftpd")
     config = directory / "vsftpd.conf"
-    config.write_text(VSFTPD_CONFIG.format(address="127.0.0.1", port=port, directory=directory, more=more))
+    listen = f"listen=NO\nlisten_ipv6=YES\nlisten_address6={address}" if ":" in address else f"listen=YES\nlisten_address={address}"
+    config.write_text(VSFTPD_CONFIG.format(listen=listen, port=port, directory=directory, more=more))
     process = Process("vsftpd", ["vsftpd", str(config)], directory / "vsftpd.out", namespace=namespace)
     process.wait_listening(port)
     return process

@@ -35,16 +35,20 @@ class VsftpdTests(ProxyCase):
         need("curl")
         self.root = self.directory / "root"
         self.root.mkdir()
+        self.start("127.0.0.1")
+
+    def start(self, address: str) -> None:
         self.ftp = free_port()
-        server = start_vsftpd(self.directory, self.ftp, VSFTPD_ANONYMOUS.format(root=self.root))
+        self.host = f"[{address}]" if ":" in address else address
+        server = start_vsftpd(self.directory, self.ftp, VSFTPD_ANONYMOUS.format(root=self.root), address=address)
         self.addCleanup(server.kill)
 
     def curl(self, path: str, *options: str) -> tuple[int, bytes]:
         """The status and the body curl got; 0 where the body did not end well."""
         out = self.directory / "got"
         out.unlink(missing_ok=True)
-        url = f"ftp://127.0.0.1:{self.ftp}/{path}"
-        argv = ["curl", "-s", "-m", "30", "-x", f"http://127.0.0.1:{self.port}", "-o", str(out), "-w", "%{http_code}", *options, url]
+        url = f"ftp://{self.host}:{self.ftp}/{path}"
+        argv = ["curl", "-g", "-s", "-m", "30", "-x", f"http://127.0.0.1:{self.port}", "-o", str(out), "-w", "%{http_code}", *options, url]
         ran = subprocess.run(argv, capture_output=True, text=True, check=False)
         return int(ran.stdout) if ran.returncode == 0 else 0, out.read_bytes() if out.exists() else b""
 
@@ -81,6 +85,16 @@ class VsftpdTests(ProxyCase):
         self.assertFalse((self.root / "below").exists())
         self.assertEqual(self.curl("below/copy", "-X", "DELETE")[0], 404)
         self.assertEqual(self.curl("small%20file", "-I")[0], 200)
+
+    def test_a_server_on_ipv6(self) -> None:
+        """Its data connections too."""
+        self.start("::1")
+        self.port = self.proxy()
+        source = self.file("source", b"content")
+        self.assertEqual(self.curl("source"), (200, b"content"))
+        self.assertEqual(self.curl("copy", "-T", str(source)), (200, b""))
+        self.assertEqual(self.curl("")[1].split()[-1], b"source")
+        self.assertEqual((self.root / "copy").read_bytes(), b"content")
 
 
 class HostileServerTests(ProxyCase):

@@ -36,7 +36,7 @@ escaper:
   - name: e
     type: direct_fixed
     resolver: r
-    egress_network_filter: {{default: allow, allow: 127.0.0.1}}
+    egress_network_filter: {{default: allow, allow: [127.0.0.1, "::1"]}}
   - {{name: nowhere, type: dummy_deny}}
   - {{name: witness, type: witness}}
 server:

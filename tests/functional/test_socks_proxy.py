@@ -464,12 +464,29 @@ class UDPAssociateTests(SocksCase):
         session.send(b"b", "127.0.0.1", echo.port)
         self.assertEqual(session.receive()[1], b"b")
 
-    def test_an_escaper_without_a_way_out(self) -> None:
-        self._head = self._head.replace("server:\n", "  - {name: nowhere, type: dummy_deny}\nserver:\n")
-        for more in ("", "use_udp_associate: true"):
-            session = self.session(self.socks(more, escaper="nowhere"))
-            session.send(b"a", "127.0.0.1", 53)
-            self.assertTrue(session.ended())
+    def test_a_route_leads_to_the_way_out_and_escapers_without_one_end_it(self) -> None:
+        """In both modes; the record names the escaper that did it, not the route."""
+        ways = {"route": "e", "denied": "nowhere", "next": "proxy", "nowhere": "nowhere", "proxy": "proxy"}
+        routes = "".join(f"  - {{name: {name}, type: route_select, next_nodes: {ways[name]}}}\n" for name in ("route", "denied", "next"))
+        others = "  - {name: nowhere, type: dummy_deny}\n  - {name: proxy, type: proxy_http, proxy_addr: 127.0.0.1:9}\n"
+        self._head = self._head.replace("server:\n", f"{others}{routes}server:\n")
+        servers = [(many, escaper, free_port()) for many in (False, True) for escaper in ways]
+        line = "  - {{name: s{port}, type: socks_proxy, listen: '127.0.0.1:{port}', escaper: {escaper}, use_udp_associate: {many}}}\n"
+        text = "".join(line.format(port=port, escaper=escaper, many=str(many).lower()) for many, escaper, port in servers)
+        self.daemon, echo = self.serve(text, *(port for _, _, port in servers)), self.echo()
+        for number, (_, escaper, port) in enumerate(servers, 1):
+            session = self.session(port)
+            session.send(b"a", "127.0.0.1", echo.port)
+            if escaper == "route":
+                self.assertEqual(session.receive(), (("127.0.0.1", echo.port), b"a"))
+                session.tcp.close()
+            else:
+                self.assertTrue(session.ended())
+            record = self.tasks(number)[-1]
+            reason = "ClosedByClient" if escaper == "route" else "ForbiddenByRule"
+            self.assertEqual((record["server_name"], record["reason"]), (f"s{port}", reason))
+            if escaper not in ("next", "proxy"):
+                self.assertEqual(record["escaper"], ways[escaper])
 
 
 class CurlTests(StageTestCase):
