@@ -154,8 +154,10 @@ class Supervising(BaseDaemon):
             self._closing = Deferred.fromCoroutine(self._close())
 
     async def _close(self) -> None:
-        await self._crew.close_servers()
+        await self._crew.settle()
+        # Ours first: who closes a socket last has to accept who is queued, which workers do.
         super().close_servers()
+        await self._crew.close_servers()
 
     def drained(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._drained())

@@ -8,10 +8,13 @@ the kernel's queue, where another worker finds it.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import os
 import resource
 import socket
+import struct
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -23,7 +26,7 @@ from g3.net.sockopts import PlainSocket, bind_to_interface, set_keepalive, set_m
 from g3.net.transport import plain_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
@@ -46,6 +49,15 @@ normal_address = plain_address
 
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
+
+# Of asm-generic/socket.h; the socket module has no names for them.
+_SO_ATTACH_FILTER: Final = 26
+_SO_DETACH_FILTER: Final = 27
+#: Classic BPF over a TCP segment: with SYN and without ACK it is dropped, anything else passes whole.
+_NO_SYN: Final = b"".join(
+    struct.pack("=HBBI", *instruction)
+    for instruction in ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+)
 
 
 def bind_tcp(options: TCPListen, *, reuse_port: bool = False) -> socket.socket:
@@ -110,6 +122,30 @@ def adjust(sock: socket.socket, options: TCPListen) -> None:
     if options.netfilter_mark is not None and sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) != options.netfilter_mark:
         # Who may not set it needs not when it is set: workers.
         set_mark(sock, options.netfilter_mark)
+
+
+@contextlib.contextmanager
+def turned_away(sockets: Iterable[socket.socket]) -> Iterator[None]:
+    """Meanwhile nobody begins to connect to these listening sockets, which are about to be closed by all who share them: a client whose connect
+    succeeded after the last of us has looked at the queue would be reset. It tries again after a second (RFC 6298), and finds the port closed or
+    open. Where the kernel cannot do it, nothing."""
+    held = [sock for sock in sockets if _dropping_syn(sock)]
+    try:
+        yield
+    finally:
+        for sock in held:
+            # Somebody else may go on with it: a daemon after us, or who passed it to us.
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+
+
+def _dropping_syn(sock: socket.socket) -> bool:
+    program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(_NO_SYN) // 8, ctypes.addressof(program)))
+    except OSError:
+        return False
+    return True
 
 
 def _refusal(host: str, port: int, error: OSError) -> ConfigError:

@@ -153,6 +153,10 @@ class ListenerPool:
                 found.append((owners[-1], f"servers {names} both listen on {_address(entry.claims[0].options)}"))
         return found + self.datagrams.conflicts(leaving)
 
+    def closing(self, leaving: Callable[[Any], bool]) -> list[socket.socket]:
+        """The TCP sockets that will be closed when the owners for which C{leaving} holds are gone."""
+        return [entry.socket for entry in self._entries.values() if entry.claims and all(leaving(claim.owner) for claim in entry.claims)]
+
     def drop_unclaimed(self) -> None:
         """Close what was adopted and nobody claimed."""
         for entry in [entry for entry in self._entries.values() if not entry.claims]:

@@ -254,11 +254,14 @@ class Crew:
             if isinstance(answer, dict) and "error" in answer:
                 log.debug("a worker could not {command}: {error}", command=request["command"], error=answer["error"])
 
-    async def close_servers(self) -> None:
-        """Have no new clients taken; nobody is replaced from now on. Who is about to serve does first: clients may wait for it in the queue."""
+    async def settle(self) -> None:
+        """Nobody is replaced from now on. Who is about to serve does first: clients may wait for it in the queue."""
         self.closed = True
         while any(member.linked and not member.generation for member in self._members()) and not self.leaving:
             await _sleep(self._reactor, 0.02)
+
+    async def close_servers(self) -> None:
+        """Have no new clients taken."""
         await _all(member.close_servers() for member in self.serving())
 
     def drained(self) -> Deferred[Any]:

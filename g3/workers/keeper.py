@@ -14,6 +14,7 @@ from twisted.application.service import Service
 from twisted.logger import Logger
 
 from g3.errors import ConfigError
+from g3.net.listen import turned_away
 from g3.tree.offline import within
 from g3.tree.plan import Action, Change
 from g3.tree.reload import Transition
@@ -87,7 +88,10 @@ class Keeper(Root):
             if not self.ready:
                 await self.crew.roll_back()
                 raise ConfigError("shutting down, nothing was changed")
-            await self.crew.commit(configuration)
+            leaving = {id(change.old) for change in changes if change.retires}
+            # The workers accept who is queued, but only we close a socket for good.
+            with turned_away(self.listeners.closing(lambda owner: id(owner) in leaving)):
+                await self.crew.commit(configuration)
         except BaseException:
             transition.discard()
             raise

@@ -9,6 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from tests.functional.leftover import WITNESS, holdings, wait_until_as_before
 from tests.functional.peers import start_dnsmasq, start_nginx
 from tests.functional.rawhttp import RawClient
 from tests.functional.stage import StageTestCase
@@ -32,13 +33,14 @@ escaper:
       - {exact: both.test, to: ["127.0.0.1", "::1"]}
       - {exact: half.test, to: ["127.0.0.2", "::1"]}
       - {parent: old.test, to: new.test}
+  - {name: witness, type: witness}
   - {<<: *direct, name: narrow, bind_ip: 127.0.0.1}
   - {<<: *direct, name: v1, use_proxy_protocol: 1}
   - {<<: *direct, name: v2, use_proxy_protocol: 2}
 server:
 """
 SERVER = """
-  - {{name: {name}, type: http_proxy, listen: "127.0.0.1:{port}", escaper: {name}, server_id: id}}
+  - {{name: {name}, type: http_proxy, listen: "127.0.0.1:{port}", escaper: {name}, server_id: id, task_idle_check_interval: 2s}}
 """
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -52,7 +54,8 @@ class DirectFixedTests(StageTestCase):
         self.keep(start_dnsmasq(self.namespace, self.directory, **names))
         self.ports = {"direct": 8000, "narrow": 8001, "v1": 8002, "v2": 8003}
         config = CONFIG + "".join(SERVER.format(name=name, port=port) for name, port in self.ports.items())
-        self.daemon = self.start_daemon(config, ports=list(self.ports.values()), namespace=self.namespace)
+        self.daemon = self.start_daemon(config, ports=list(self.ports.values()), namespace=self.namespace, packages=[WITNESS])
+        self.addCleanup(wait_until_as_before, self.daemon, holdings(self.daemon))
         self.accepted: list[str] = []
 
     def listen(self, host: str, port: int, backlog: int = 16) -> socket.socket:

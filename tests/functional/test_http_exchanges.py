@@ -774,12 +774,17 @@ class VanishingTests(ExchangeCase):
 
     #: Bytes of body sent before the upstream is there.
     sent_ahead = 200_000
+    #: The port of what answers no connect, and how many have asked it that are not the daemon's.
+    slow = others_ask = 0
+
+    def connections(self, port: int, state: str) -> int:
+        """How many to a port of loopback are in a state of the kernel's."""
+        return Path("/proc/net/tcp").read_text().count(f" 0100007F:{port:04X} {state} ")
 
     def none_alive(self, origin: ScriptedOrigin) -> None:
-        """Soon no task is counted, and no connection to C{origin} is open."""
+        """Soon no task is counted, no connection to C{origin} is open, and none to what does not answer is being made."""
         deadline = time.monotonic() + 6
-        peer = f" 0100007F:{origin.port:04X} 01 "
-        while self.tasks_alive() or peer in Path("/proc/net/tcp").read_text():
+        while self.tasks_alive() or self.connections(origin.port, "01") or self.connections(self.slow, "02") > self.others_ask:
             self.assertLess(time.monotonic(), deadline, f"{self.tasks_alive()} tasks are alive")
             time.sleep(0.1)
 
@@ -809,7 +814,8 @@ class VanishingTests(ExchangeCase):
             waiting.setblocking(False)
             waiting.connect_ex(stuck.getsockname())
             self.addCleanup(waiting.close)
-        slow, port = stuck.getsockname()[1], origin.port
+        self.slow = slow = stuck.getsockname()[1]
+        self.others_ask, port = self.connections(slow, "02"), origin.port
         return [
             get(slow),
             get(slow, "/", "Content-Length: 100000000", method="POST") + b"x" * self.sent_ahead,
@@ -843,6 +849,7 @@ class VanishingTests(ExchangeCase):
         clients = [self.begin(port, request) for request in self.requests(origin)]
         time.sleep(0.5)
         self.assertGreater(self.tasks_alive(), 10)
+        self.assertEqual(self.connections(self.slow, "02") - self.others_ask, 3)
         for client in clients:
             client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             client.close()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import selectors
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.functional import harness
 from tests.functional.harness import COMMANDS
-from tests.functional.peers import ScriptedOrigin, read_head
+from tests.functional.leftover import descriptors
+from tests.functional.peers import ScriptedOrigin, read_exactly, read_head
 from tests.functional.processes import free_port
 from tests.functional.test_http_exchanges import MB, OK, RESET, ExchangeCase, listener_tls
 from tests.functional.test_http_proxy import get
@@ -102,6 +104,33 @@ class DescriptorTests(ExchangeCase):
             with contextlib.suppress(BlockingIOError):
                 self.fail(f"served out of turn: {client.sock.recv(100)!r}")
         return done
+
+
+class IdleTests(ExchangeCase):
+    """What a tunnel costs that nobody uses."""
+
+    def test_a_tunnel_has_its_two_sockets(self) -> None:
+        """And no pipe, which has two descriptors more: not before its first byte, not after some, and those that much went through share a few."""
+
+        def script(connection: socket.socket, _number: int) -> None:
+            while size := connection.recv(8):
+                connection.sendall(b"x" * int(size))
+
+        origin = self.scripted(script)
+        port = self.proxy()
+        before = collections.Counter(each.partition(":")[0] for each in descriptors(self.daemon.pid))
+        tunnels = [self.client(port) for _ in range(60)]
+        for tunnel in tunnels:
+            self.assertEqual(tunnel.ask(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % origin.port, "CONNECT").status, 200)
+        before["socket"] += 2 * len(tunnels)
+        for used, size, pipes in ((0, 0, 0), (40, 1000, 0), (20, 3 * MB, 4)):
+            for tunnel in tunnels[:used]:
+                tunnel.send(b"%8d" % size)
+                self.assertEqual(read_exactly(tunnel.sock, size), size)
+            now = collections.Counter(each.partition(":")[0] for each in descriptors(self.daemon.pid))
+            self.assertLessEqual(now["pipe"] - before["pipe"], pipes)
+            now["pipe"] = before["pipe"]
+            self.assertEqual(now, before)
 
 
 class LookupTests(ExchangeCase):

@@ -25,7 +25,7 @@ from tests.functional.test_upgrade import UpgradeCase
 from tests.functional.test_workers import children, low_port, status, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 #: A /dev with its null and such, and with the socket of a syslog daemon.
 OWN_DEV = """
@@ -62,6 +62,9 @@ BIND_SERVICE, NET_ADMIN, NET_RAW = 1 << 10, 1 << 12, 1 << 13
 class TwistdCase(UpgradeCase):
     """In a directory that everybody may read."""
 
+    #: What starts it.
+    prefix: tuple[str, ...] = ()
+
     def setUp(self) -> None:
         super().setUp()
         self.directory = Path(tempfile.mkdtemp(prefix="g3t"))
@@ -83,7 +86,25 @@ class TwistdCase(UpgradeCase):
         path = self.write("g3proxy.yaml", config or self.config())
         argv = [str(BIN / "twistd"), f"--pidfile={self.pid_file}", *words, "g3proxy", "-c", str(path), "-C", str(self.control), "-G", "test"]
         env = {**os.environ, **environment()}
-        return subprocess.run(argv, cwd=self.directory, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            [*self.prefix, *argv], cwd=self.directory, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    @contextlib.contextmanager
+    def syslog(self) -> Iterator[Callable[[str], bytes]]:
+        """What is started meanwhile has a syslog of its own; gives what waits for a line of it."""
+        need_namespaces()
+        self.prefix = ("unshare", "--mount", "--propagation", "private", "sh", "-c", OWN_DEV, "sh", str(self.directory))
+        with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sink:
+            sink.bind(str(self.directory / "syslog"))
+            sink.settimeout(20)
+
+            def heard(text: str) -> bytes:
+                while text.encode() not in (line := sink.recv(65536)):
+                    pass
+                return line
+
+            yield heard
 
     def ctl(self, pid: int, *words: str) -> subprocess.CompletedProcess[str]:
         argv = [str(BIN / "g3proxy-ctl"), "-G", "test", "-p", str(pid), "-C", str(self.control), *words]
@@ -160,6 +181,17 @@ class DaemonTests(TwistdCase):
             session.send(b"x", "127.0.0.1", echo.port)
             self.assertEqual(session.receive()[1], b"x")
 
+    def test_the_log_goes_to_syslog(self) -> None:
+        """C{--syslog} with its C{--prefix}."""
+        self.number = 1
+        with self.syslog() as heard:
+            done = self.run_twistd("--syslog", "--prefix=edge")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(b"edge", heard("is ready"))
+            self.assertEqual(self.get(), (200, b"hello"))
+            self.end()
+            self.assertIn(b"edge", heard("Server Shut Down"))
+
     def test_a_daemon_that_is_there_already_is_told(self) -> None:
         """One of another group, or a pid file of something else, is left alone; the reason is shown to who started it."""
         self.assertEqual(self.run_twistd(f"--logfile={self.log}").returncode, 0)
@@ -203,8 +235,6 @@ class ForegroundTests(TwistdCase):
             process.kill()
         self.assertFalse(self.pid_file.exists())
 
-    prefix: tuple[str, ...] = ()
-
     def test_the_log_goes_to_a_file(self) -> None:
         """C{--logfile}; nothing is on the terminal."""
         self.number = 2
@@ -215,13 +245,5 @@ class ForegroundTests(TwistdCase):
 
     def test_the_log_goes_to_syslog(self) -> None:
         """C{--syslog} with its C{--prefix}."""
-        need_namespaces()
-        self.prefix = ("unshare", "--mount", "--propagation", "private", "sh", "-c", OWN_DEV, "sh", str(self.directory))
-        with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sink:
-            sink.bind(str(self.directory / "syslog"))
-            sink.settimeout(20)
-            with self.running("--syslog", "--prefix=edge"):
-                line = b""
-                while b"is ready" not in line:
-                    line = sink.recv(65536)
-                self.assertIn(b"edge", line)
+        with self.syslog() as heard, self.running("--syslog", "--prefix=edge"):
+            self.assertIn(b"edge", heard("is ready"))

@@ -234,9 +234,9 @@ class DeathTests(WorkerCase):
             wait_for(lambda: len(load.statuses) > 50, "load")
             lasting = self.held_by(other, tunnels), self.held_by(other, [client.sock for client in kept])
             os.kill(victim, signal.SIGKILL)
-            took = wait_for(lambda: len(workers(daemon)) == 2 and victim not in workers(daemon), "replaced")
-            self.assertLess(took, 1.0)
-            self.waits_for(daemon, "serves")
+            self.assertLess(wait_for(lambda: ") serves" in daemon.output(), "the replacement serves"), 1.0)
+            self.assertEqual(len(workers(daemon)), 2)
+            self.assertNotIn(victim, workers(daemon))
             before = len(load.statuses)
             wait_for(lambda: len(load.statuses) > before + 50, "load goes on")
             alive = {tunnel for tunnel in tunnels if self.speaks(tunnel)}, {client.sock for client in kept if self.answered(client)}
@@ -351,13 +351,21 @@ class DeathTests(WorkerCase):
         self.reset(daemon)
 
     def test_a_stopped_worker_ends_with_its_supervisor_too(self) -> None:
-        """It holds the listening socket and cannot notice: the nursery kills it."""
-        daemon = self.serving()
+        """It holds the listening socket and cannot notice: the nursery kills it. The other waits for its tasks no longer than it would at any end."""
+        text = self.config(**{"task_wait_timeout:__20, task_quit_timeout:__2": "task_wait_timeout: 2, task_quit_timeout: 1"})
+        daemon = self.serving(config=text)
         everybody = [nursery(daemon), *workers(daemon)]
-        os.kill(everybody[1], signal.SIGSTOP)
-        os.kill(daemon.pid, signal.SIGKILL)
-        daemon.process.wait()
-        wait_for(lambda: not any(map(status, everybody)), "all are gone", 12)
+        stopped, other = everybody[1:]
+        with self.tunnels(20) as tunnels:
+            lasting = self.held_by(other, tunnels)
+            os.kill(stopped, signal.SIGSTOP)
+            os.kill(daemon.pid, signal.SIGKILL)
+            daemon.process.wait()
+            took = wait_for(lambda: not status(other), "the other has ended", 8)
+            self.assertGreater(took, 1.9)
+            self.assertFalse(any(map(self.speaks, lasting)))
+            wait_for(lambda: not any(map(status, everybody)), "all are gone", 12)
+        self.assertTrue(lasting)
         self.assertTrue(self.refused())
         shutil.rmtree(daemon.control_dir)
         self.reset(daemon)

@@ -108,6 +108,8 @@ class Traffic:
             self.failed[f"{kind} {type(error).__name__}"] += 1
         except Broken as error:
             self.failed[f"{kind} {error}"] += 1
+        except Exception as error:
+            self.failed[f"{kind} {error!r}"] += 1
 
     # Clients
 

@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from g3.errors import ConfigError
-from g3.net.listen import BATCH, EXHAUSTED_PAUSE, Room, TCPListener, bind_tcp
+from g3.net.listen import BATCH, EXHAUSTED_PAUSE, Room, TCPListener, bind_tcp, turned_away
 from g3.net.options import Keepalive, TCPListen
 from tests.unit.net.reactors import Readers
 
@@ -41,6 +41,25 @@ class BindTests(SynchronousTestCase):
         self.assertEqual(sock.gettimeout(), 0)
         self.assertTrue(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
         self.assertFalse(os.get_inheritable(sock.fileno()))
+
+    def test_who_is_turned_away_comes_again(self) -> None:
+        """It is not let in, not refused, not reset; who was there before is, and everybody is as soon as it is over."""
+        for host in ("127.0.0.1", "::1"):
+            sock = self.bind(TCPListen(address=(host, 0)))
+            port = sock.getsockname()[1]
+            early = self.client(host, port)
+            with turned_away([sock]):
+                late = socket.socket(sock.family)
+                self.addCleanup(late.close)
+                late.settimeout(0.2)
+                self.assertRaises(TimeoutError, late.connect, (host, port))
+                served = sock.accept()[0]
+                self.addCleanup(served.close)
+                early.sendall(b"x")
+                self.assertEqual(served.recv(10), b"x")
+                self.assertRaises(BlockingIOError, sock.accept)
+            self.client(host, port)
+            self.addCleanup(sock.accept()[0].close)
 
     def test_an_address_taken_is_an_error_that_names_it(self) -> None:
         """No traceback, no share of somebody else's clients."""

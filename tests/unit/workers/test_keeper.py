@@ -3,17 +3,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import socket
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.errors import ConfigError
+from g3.net.options import TCPListen
 from g3.tree.listeners import ListenerPool
 from g3.tree.node import NodeContext
 from g3.workers.keeper import Keeper
 from tests.unit.tree.nodes import Binder, FakeAcceptor, Listen, Source, TinyConfig, components, configuration, events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class FakeCrew:
@@ -22,9 +28,11 @@ class FakeCrew:
     def __init__(self) -> None:
         self.told: list[str] = []
         self.refuses = ""
+        self.meanwhile: Callable[[], object] = list
 
     async def step(self, what: str) -> None:
         self.told.append(what)
+        self.meanwhile()
         if what == self.refuses:
             raise ConfigError(f"no {what}")
 
@@ -87,6 +95,33 @@ class KeeperTests(SynchronousTestCase):
         self.successResultOf(self.reload(server=[]))
         self.assertEqual(self.keeper.listeners.keyed(), {})
         self.assertFalse(self.binder.bound[0].open)
+
+    def test_nobody_gets_into_a_queue_that_nobody_will_look_at(self) -> None:
+        """While workers commit, a listener that goes lets nobody in; when they refuse to, it does again."""
+        clock = Clock()
+        keeper = Keeper(NodeContext(reactor=clock, listeners=ListenerPool(clock, acceptor=FakeAcceptor)), components())
+        keeper.crew = self.crew
+        stays, goes = (TinyConfig(name, listen=TCPListen(address=("127.0.0.1", 0))) for name in ("stays", "goes"))
+        keeper.prepare(configuration(server=[stays, goes]))
+        self.addCleanup(keeper.close_servers)
+        keeper.begin()
+        addresses = [sock.getsockname() for sock in keeper.listeners.sockets()]
+        seen = []
+
+        def enters(address: tuple[str, int]) -> bool:
+            with socket.socket() as client:
+                client.settimeout(0.2)
+                with contextlib.suppress(TimeoutError):
+                    client.connect(address)
+                    return True
+                return False
+
+        self.crew.meanwhile = lambda: seen.append([enters(address) for address in addresses])
+        self.crew.refuses = "commit"
+        reload = keeper.reload(Source(configuration(server=[stays])))
+        self.failureResultOf(Deferred.fromCoroutine(reload), ConfigError)
+        self.assertEqual(seen, [[True, True], [True, False]])
+        self.assertEqual([enters(address) for address in addresses], [True, True])
 
     def test_what_workers_refuse_changes_nothing(self) -> None:
         """Neither at stage nor at commit: new sockets are closed, the old node is the one."""
