@@ -111,13 +111,25 @@ class HostileServerTests(ProxyCase):
       control: {command_timeout: 1s}
       transfer: {list_max_entries: 8, end_wait_timeout: 1s, list_all_timeout: 10s}
 """
+    #: Another server, with other bounds.
+    narrow = 0
+    NARROW = """
+  - name: narrow
+    type: http_proxy
+    listen: 127.0.0.1:%d
+    escaper: e
+    ftp_client:
+      always_try_epsv: false
+      control: {max_line_len: 60, max_multi_lines: 6}
+      transfer: {list_max_line_len: 20}
+"""
 
     def setUp(self) -> None:
         super().setUp()
         if not self.running:
-            HostileServerTests.port = free_port()
-            config = self.write("g3proxy.yaml", self.config(self.port, self.keys))
-            self.running.append(Daemon(config, self.directory, ports=[self.port], packages=[WITNESS]))
+            HostileServerTests.port, HostileServerTests.narrow = free_port(), free_port()
+            config = self.write("g3proxy.yaml", self.config(self.port, self.keys + self.NARROW % self.narrow))
+            self.running.append(Daemon(config, self.directory, ports=[self.port, self.narrow], packages=[WITNESS]))
             atexit.register(self.running[0].kill)
             HostileServerTests.before = holdings(self.running[0])
         self.daemon = self.running[0]
@@ -295,6 +307,18 @@ class HostileServerTests(ProxyCase):
         self.assertIn("LIST /etc/a b", self.server.commands)
         self.check(200, b"content", "GET", "")
         self.assertIn("LIST .", self.server.commands)
+
+    def test_bounds_are_those_of_the_configuration(self) -> None:
+        """Lines of replies and listings, of as many bytes with their end, lines of a reply; EPSV only of servers that announce it."""
+        self.port = self.narrow
+        self.check(200, b"content", greeting=b"220 " + b"x" * 54 + b"\r\n")
+        self.assertIn("EPSV", self.server.words())
+        self.check(200, b"content", greeting=b"220-x\r\n" * 5 + b"220 x\r\n", FEAT=b"211-Features\r\n SIZE\r\n211 End\r\n")
+        self.assertEqual([word for word in self.server.words() if word in {"EPSV", "PASV"}], ["PASV"])
+        self.check(502, None, greeting=b"220 " + b"x" * 55 + b"\r\n")
+        self.check(502, None, greeting=b"220-x\r\n" * 6 + b"220 x\r\n")
+        self.check(200, b"x" * 19 + b"\n", "GET", "/d/", content=b"x" * 19 + b"\n")
+        self.check(200, None, "GET", "/d/", content=b"x" * 20 + b"\n")
 
     def test_parts_of_files(self) -> None:
         """A server that cannot begin in the middle sends all."""
