@@ -688,9 +688,9 @@ class SpreadTests(WorkerCase):
     def test_tunnels_are_spread(self) -> None:
         """Of 800 opened a millisecond apart none of four workers has more than one and a half times its share."""
         daemon = self.serving()
+        idle = [sockets(pid) for pid in workers(daemon)]
         with self.tunnels(800, apart=0.001):
-            held = [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in workers(daemon)]
-        # Two descriptors a tunnel, and a few others.
+            held = [sockets(pid) - before for pid, before in zip(workers(daemon), idle, strict=True)]
         self.assertEqual(len(held), 4)
-        self.assertLess(max(held), 2 * 300 + 40, held)
-        self.assertGreater(sum(held), 1600)
+        self.assertEqual(sum(held), 2 * 800)
+        self.assertLessEqual(max(held), 2 * 300, held)
