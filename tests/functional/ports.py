@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import subprocess
@@ -15,6 +16,7 @@ from tests.functional.observed import ObservedCase
 from tests.functional.peers import RecordingOrigin
 from tests.functional.processes import free_port
 from tests.functional.rawhttp import RawClient
+from tests.hellos import hello_with, openssl_hello, record, server_name, split_records
 
 if TYPE_CHECKING:
     from typing import ClassVar
@@ -137,6 +139,22 @@ class TLSPortCase(ObservedCase):
             client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             self.assertNotIn(b"HTTP", client.everything())
         self.assertEqual(self.counted("listen.failed", "server:port"), 1)
+
+    def test_hellos_of_every_kind(self) -> None:
+        """In records of a byte and 50 kB long they are answered; two names, NUL in one and a hello without end get an alert or are closed."""
+        self.start()
+        small, large = (openssl_hello("g3proxy.local", alpn) for alpn in ((), tuple(f"{number:03}" * 80 for number in range(210))))
+        for hello in (small, split_records(small, 1), split_records(large, 7), split_records(large, 1)):
+            with RawClient(self.port) as client:
+                client.send(hello)
+                self.assertEqual(client.file.read(1), b"\x16", "a ServerHello")
+        endless = record(b"\1\xff\xff\xff\3\3") + record(bytes(16384)) * 64
+        wrong = (hello_with(server_name(b"a.test", b"b.test")), hello_with(server_name(b"a\0.test")), endless)
+        for hello in wrong:
+            with RawClient(self.port) as client, contextlib.suppress(OSError):
+                client.send(hello)
+                self.assertIn(client.everything()[:1], (b"\x15", b""))
+        self.assertGreaterEqual(self.counted("listen.failed", "server:port", least=len(wrong)), len(wrong))
 
     def test_a_handshake_that_stalls_ends_by_time(self) -> None:
         """handshake_timeout: half a hello, then nothing."""
