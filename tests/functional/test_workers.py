@@ -270,7 +270,8 @@ class DeathTests(WorkerCase):
         """While it hangs nobody waits for it but those it had accepted, also where the other has far more than its share."""
         daemon = self.serving()
         usual = max(self.burst(30) for _ in range(5))
-        victim = workers(daemon)[0]
+        victim, other = workers(daemon)
+        held = sockets(other)
         os.kill(victim, signal.SIGSTOP)
         # Whom it has accepted it keeps: what it took in its last turn is let go.
         time.sleep(0.1)
@@ -283,6 +284,7 @@ class DeathTests(WorkerCase):
         self.assertLess(max(longest), max(0.2, 3 * usual), longest)
         wait_for(lambda: len(workers(daemon)) == 2, "replaced")
         self.waits_for(daemon, "does not answer any more")
+        wait_for(lambda: self.total(daemon, "alive tasks") == 0 and sockets(other) <= held, "nothing is left in the other")
 
     def burst(self, number: int) -> float:
         """Many clients at once that the proxy answers by itself; the longest that one waited from its connect to its answer."""
