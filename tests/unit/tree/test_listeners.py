@@ -13,20 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from g3.errors import ConfigError
 from g3.net.options import Keepalive, TCPListen
 from g3.tree.listeners import ListenerPool
+from tests.unit.net.reactors import Readers
 
 
-class Reactor:
+class Reactor(Readers):
     """Readers are run by hand."""
-
-    def __init__(self) -> None:
-        self.readers: list[Any] = []
-
-    def addReader(self, reader: Any) -> None:
-        self.readers.append(reader)
-
-    def removeReader(self, reader: Any) -> None:
-        if reader in self.readers:
-            self.readers.remove(reader)
 
     def spin(self) -> None:
         for reader in list(self.readers):
