@@ -53,7 +53,7 @@ from g3.workers import privileges
 from g3.workers.balance import ABOVE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Collection, Iterator
     from pathlib import Path
 
     from g3.apps.configuration import FileSource
@@ -325,7 +325,7 @@ class BaseDaemon(MultiService):
 
     async def _succeed(self, before: Predecessor) -> None:
         """Have what only one daemon of a group can have. The one before us leaves when we have it. Raises ConfigError."""
-        await before.release()
+        await before.release(self.root.listeners.handed())
         try:
             self.resume_controller()
             self._pid_file.write()
@@ -443,10 +443,11 @@ class BaseDaemon(MultiService):
         }
         return Handing(told, [sock.fileno() for sock in (*listeners.values(), *passed)])
 
-    def succeeded_by(self, pid: int) -> None:
-        """That process has the shared control socket from now on."""
+    def succeeded_by(self, pid: int, listeners: Collection[str]) -> None:
+        """That process has the shared control socket from now on, and listens on these of what was handed over."""
         log.info("process {pid} takes over", pid=pid)
         self._successor = pid
+        self.root.listeners.stays = frozenset(listeners).__contains__
 
     # What a shutdown does to us
 
@@ -459,6 +460,7 @@ class BaseDaemon(MultiService):
     def resume_controller(self) -> None:
         """Have the shared control socket (again), if there is to be one. Raises ConfigError."""
         self._successor = None
+        self.root.listeners.stays = lambda _: False
         if self.controlled and self.settings.shared_control:
             self._open_control(shared_name(self.settings.group), replace=True).start()
 

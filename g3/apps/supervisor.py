@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from g3.apps.daemon import BaseDaemon, ProxyDaemon
 from g3.logs.hub import LogHub
 from g3.logs.options import LogOptions
+from g3.net.listen import turned_away
 from g3.tree.datagrams import DatagramPool
 from g3.tree.listeners import ListenerPool
 from g3.tree.offline import sleep
@@ -155,9 +156,10 @@ class Supervising(BaseDaemon):
 
     async def _close(self) -> None:
         await self._crew.settle()
-        # Ours first: who closes a socket last has to accept who is queued, which workers do.
-        super().close_servers()
-        await self._crew.close_servers()
+        with turned_away(self.root.listeners.closing(lambda _: True)):
+            # Ours first: who closes a socket last has to accept who is queued, which workers do.
+            super().close_servers()
+            await self._crew.close_servers()
 
     def drained(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._drained())

@@ -59,6 +59,8 @@ class Worker(words.Link):
         self._listeners = ListenerPool(
             reactor, bind=_not_ours, acceptor=partial(SharedListener, share=self._share), datagrams=DatagramPool(bind=_not_ours)
         )
+        # The supervisor has them all.
+        self._listeners.stays = lambda _: True
         self._daemon: BaseDaemon | None = None
         self._commands: Any = None
         self._staged: tuple[Any, Transition | None] | None = None

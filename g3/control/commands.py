@@ -11,7 +11,7 @@ from g3.interfaces import IPublishable, IUserDirectory
 from g3.tree.query import query
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from g3.control.messages import Handing
     from g3.tree.offline import Shutdown
@@ -42,8 +42,8 @@ class IControlled(Protocol):
     def hand_over(self) -> Handing:
         """The listening sockets, for a successor."""
 
-    def succeeded_by(self, pid: int) -> None:
-        """That process asked for the shared control socket."""
+    def succeeded_by(self, pid: int, listeners: Collection[str]) -> None:
+        """That process asked for the shared control socket, and goes on with these of our listening sockets, by their keys."""
 
 
 class Commands:
@@ -91,10 +91,10 @@ class Commands:
     async def hand_over(self) -> Handing:
         return self._daemon.hand_over()
 
-    async def release_controller(self, pid: int) -> str:
+    async def release_controller(self, pid: int, listeners: list[Any]) -> str:
         if not self._daemon.shutdown.release():
             raise ControlError("it is leaving already")
-        self._daemon.succeeded_by(pid)
+        self._daemon.succeeded_by(pid, [str(key) for key in listeners])
         return SUCCESS
 
     async def cancel_shutdown(self) -> str:
@@ -178,7 +178,7 @@ Commands.table = {
     "version": (Commands.version, {}),
     "offline": (Commands.offline, {}),
     "hand_over": (Commands.hand_over, {}),
-    "release_controller": (Commands.release_controller, {"pid": int}),
+    "release_controller": (Commands.release_controller, {"pid": int, "listeners": list}),
     "cancel_shutdown": (Commands.cancel_shutdown, {}),
     "force_quit": (Commands.force_quit, {"name": str}),
     "force_quit_all": (Commands.force_quit_all, {}),

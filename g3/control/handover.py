@@ -165,8 +165,8 @@ class Predecessor:
         self._timeout = timeout
         self._asking: _Asking | None = None
 
-    async def release(self) -> None:
-        """Have it give up the shared control socket."""
+    async def release(self, listeners: Collection[str]) -> None:
+        """Have it give up the shared control socket; we go on with these C{listeners}, by their keys."""
         try:
             endpoint = UNIXClientEndpoint(self._reactor, str(self._path), timeout=self._timeout)  # type: ignore[no-untyped-call]
             self._asking = await endpoint.connect(_AskingFactory())  # type: ignore[no-untyped-call]
@@ -175,7 +175,7 @@ class Predecessor:
             log.warn("the daemon before us is gone: {error}", error=error)
             self.close()
             return
-        await self._ask("release_controller", pid=os.getpid())
+        await self._ask("release_controller", pid=os.getpid(), listeners=list(listeners))
 
     async def retire(self) -> None:
         """We serve: it may leave."""

@@ -128,24 +128,30 @@ def adjust(sock: socket.socket, options: TCPListen) -> None:
 def turned_away(sockets: Iterable[socket.socket]) -> Iterator[None]:
     """Meanwhile nobody begins to connect to these listening sockets, which are about to be closed by all who share them: a client whose connect
     succeeded after the last of us has looked at the queue would be reset. It tries again after a second (RFC 6298), and finds the port closed or
-    open. Where the kernel cannot do it, nothing."""
-    held = [sock for sock in sockets if _dropping_syn(sock)]
+    open. They may be closed meanwhile: the last to do so is this, at the end. Where the kernel cannot do it, nothing."""
+    held = [descriptor for sock in sockets if (descriptor := _dropping_syn(sock)) is not None]
     try:
         yield
     finally:
-        for sock in held:
+        for descriptor in held:
             # Somebody else may go on with it: a daemon after us, or who passed it to us.
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+            with descriptor, contextlib.suppress(OSError):
+                descriptor.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
 
-def _dropping_syn(sock: socket.socket) -> bool:
+def _dropping_syn(sock: socket.socket) -> socket.socket | None:
+    """A descriptor of its own of a socket that from now on nobody can connect to; None when that cannot be had."""
     program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
     try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(_NO_SYN) // 8, ctypes.addressof(program)))
+        descriptor = sock.dup()
     except OSError:
-        return False
-    return True
+        return None
+    try:
+        descriptor.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(_NO_SYN) // 8, ctypes.addressof(program)))
+    except OSError:
+        descriptor.close()
+        return None
+    return descriptor
 
 
 def _refusal(host: str, port: int, error: OSError) -> ConfigError:

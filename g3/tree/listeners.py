@@ -118,6 +118,8 @@ class ListenerPool:
         #: The sockets of servers over UDP.
         self.datagrams = DatagramPool() if datagrams is None else datagrams
         self.acceptor = acceptor
+        #: Whether somebody else goes on listening on the socket of a key when we and those who have it of us close it.
+        self.stays: Callable[[str], bool] = lambda _: False
         self._bind = bind
         self._entries: dict[str, Entry] = {}
 
@@ -154,8 +156,12 @@ class ListenerPool:
         return found + self.datagrams.conflicts(leaving)
 
     def closing(self, leaving: Callable[[Any], bool]) -> list[socket.socket]:
-        """The TCP sockets that will be closed when the owners for which C{leaving} holds are gone."""
-        return [entry.socket for entry in self._entries.values() if entry.claims and all(leaving(claim.owner) for claim in entry.claims)]
+        """The TCP sockets that nobody will listen on any more when the owners for which C{leaving} holds are gone."""
+        return [
+            entry.socket
+            for entry in self._entries.values()
+            if entry.claims and not self.stays(entry.key) and all(leaving(claim.owner) for claim in entry.claims)
+        ]
 
     def drop_unclaimed(self) -> None:
         """Close what was adopted and nobody claimed."""

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from g3.component import verify_node
 from g3.errors import ConfigError
+from g3.net.listen import turned_away
 from g3.tree.node import KIND_ORDER, NodeContext
 from g3.tree.offline import within
 from g3.tree.plan import Change, difference, summary
@@ -18,6 +19,7 @@ from g3.tree.reload import Transition
 from g3.tree.slots import STAND_INS, Slots
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable, Mapping, Sequence
 
     from g3.component import Components
@@ -209,8 +211,14 @@ class Root(MultiService):
         if not self.ready:
             transition.discard()
             raise ConfigError("shutting down, nothing was changed")
-        transition.commit()
+        with turned_away(self._closing(changes)):
+            transition.commit()
         self.configuration = configuration
+
+    def _closing(self, changes: Iterable[Change]) -> list[socket.socket]:
+        """The listening sockets that are closed by these changes."""
+        leaving = {id(change.old) for change in changes if change.retires}
+        return self.listeners.closing(lambda owner: id(owner) in leaving)
 
     def _wanted(self, configuration: IConfiguration) -> dict[str, Sequence[Any]]:
         return {kind: configuration.configs(kind) for kind in self.kinds}
@@ -271,9 +279,10 @@ class Root(MultiService):
     def close_servers(self) -> None:
         """Take no new clients; servers go on with the tasks they have."""
         self.ready = False
-        for node in list(self.nodes("server").values()):
-            self.take("server", node)
-            self.retire("server", node)
+        with turned_away(self.listeners.closing(lambda _: True)):
+            for node in list(self.nodes("server").values()):
+                self.take("server", node)
+                self.retire("server", node)
 
     def drained(self) -> Deferred[None]:
         """Fires when nothing is left of what was stopped."""

@@ -8,6 +8,7 @@ here, then by all workers, and committed only when all of them could.
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import Service
@@ -83,19 +84,17 @@ class Keeper(Root):
     async def _go(self, configuration: IConfiguration, changes: list[Change]) -> None:
         transition = self._transition(configuration, changes)
         await transition.prepare()
-        try:
+        with ExitStack() as undo:
+            undo.callback(transition.discard)
             await self.crew.stage(configuration)
             if not self.ready:
                 await self.crew.roll_back()
                 raise ConfigError("shutting down, nothing was changed")
-            leaving = {id(change.old) for change in changes if change.retires}
             # The workers accept who is queued, but only we close a socket for good.
-            with turned_away(self.listeners.closing(lambda owner: id(owner) in leaving)):
+            with turned_away(self._closing(changes)):
                 await self.crew.commit(configuration)
-        except BaseException:
-            transition.discard()
-            raise
-        transition.commit()
+                undo.pop_all()
+                transition.commit()
         self.begun.update((change.kind, change.name) for change in changes if change.builds or change.retires)
         self.configuration = configuration
 

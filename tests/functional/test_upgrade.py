@@ -150,7 +150,7 @@ class RefusalTests(UpgradeCase):
         self.assertEqual([sock.getsockname()[1] for sock in estate.listeners.values()], [self.port])
         estate.close()
         with ControlClient(shared) as client:
-            client.call("release_controller", pid=1)
+            client.call("release_controller", pid=1, listeners=list(estate.listeners))
             self.assertFalse(shared.exists())
         self.waits_for(daemon, "serving on")
         self.assertTrue(shared.exists())

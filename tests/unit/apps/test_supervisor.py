@@ -1,16 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many workers a configuration asks for."""
+"""How many workers a configuration asks for, and how they and their supervisor end."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from g3.apps.supervisor import worker_count
+from g3.apps.daemon import Settings
+from g3.apps.supervisor import ProxySupervisor, worker_count
 from g3.config.runtime import RuntimeConfig, WorkerConfig
+from g3.net.options import TCPListen
+from g3.tree.listeners import ListenerPool
+from g3.tree.node import NodeContext
+from g3.workers.keeper import Keeper
+from tests.unit.tree.nodes import FakeAcceptor, TinyConfig, components, configuration, enters
+
+
+class ClosingTests(SynchronousTestCase):
+    """The end of a daemon with workers."""
+
+    def test_nobody_is_let_in_between_the_workers_last_look_and_the_end(self) -> None:
+        """Of any port, but for those that a daemon after us goes on with."""
+        clock = Clock()
+        daemon = ProxySupervisor(clock, Settings(Path("/")), cast("Any", None), cast("Any", None))
+        pool = ListenerPool(clock, acceptor=FakeAcceptor)
+        keeper = daemon.root = Keeper(NodeContext(reactor=clock, listeners=pool), components())
+        servers = [TinyConfig(name, listen=TCPListen(address=("127.0.0.1", 0))) for name in ("stays", "goes")]
+        keeper.prepare(configuration(server=servers))
+        keeper.begin()
+        addresses = [sock.getsockname() for sock in pool.sockets()]
+        shared = [sock.dup() for sock in pool.sockets()]
+        daemon.succeeded_by(17, list(pool.handed())[:1])
+        seen: list[bool] = []
+
+        class Crew:
+            """Its workers take a while."""
+
+            async def settle(self) -> None:
+                """Nobody is starting."""
+
+            async def close_servers(self) -> None:
+                for sock in shared:
+                    seen.append(enters(sock.getsockname()))
+                    sock.close()
+
+        daemon._crew = cast("Any", Crew())
+        daemon.close_servers()
+        self.assertEqual(seen, [True, False])
+        for address in addresses:
+            self.assertRaises(ConnectionRefusedError, enters, address)
 
 
 class CountTests(SynchronousTestCase):

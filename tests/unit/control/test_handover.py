@@ -158,32 +158,32 @@ class PredecessorTests(TestCase):
     async def test_it_gives_up_its_socket_and_then_leaves(self) -> None:
         """It is told whose process it was."""
         old = self.predecessor(answer("success"), answer("success"))
-        await old.release()
-        self.assertEqual(self.asked, [{"command": "release_controller", "arguments": {"pid": os.getpid()}}])
+        await old.release({"a": 1})
+        self.assertEqual(self.asked, [{"command": "release_controller", "arguments": {"pid": os.getpid(), "listeners": ["a"]}}])
         await old.retire()
         self.assertEqual(self.asked[1:], [{"command": "offline", "arguments": {}}])
 
     async def test_it_goes_on_when_we_cannot(self) -> None:
         """After it gave up its socket."""
         old = self.predecessor(answer("success"), answer("success"))
-        await old.release()
+        await old.release(())
         await old.resume()
         self.assertEqual(self.asked[1:], [{"command": "cancel_shutdown", "arguments": {}}])
 
     async def test_whatever_is_wrong_with_it_we_serve(self) -> None:
         """It is gone, is leaving already, or does not answer."""
         gone = Predecessor(self.reactor, self.path, {os.geteuid()})
-        await gone.release()
+        await gone.release(())
         await gone.retire()
         for answers in ((failure(ControlError("it is leaving already")), answer("success")), (b"nonsense\n",), ()):
             self.path = self.path.with_name(f"{self.path.name}x")
             old = self.predecessor(*answers, timeout=0.2)
-            await old.release()
+            await old.release(())
             await old.retire()
 
     async def test_somebody_else_is_asked_nothing(self) -> None:
         """Who may have taken its place."""
         old = self.predecessor(uid=os.geteuid() + 1)
-        await old.release()
+        await old.release(())
         await old.retire()
         self.assertEqual(self.asked, [])

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -209,6 +211,15 @@ class FakeSocket:
     def setsockopt(self, *args: Any) -> None:
         """Any option."""
 
+    def dup(self) -> FakeSocket:
+        return FakeSocket(self.options)
+
+    def __enter__(self) -> FakeSocket:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.close()
+
 
 class FakeAcceptor:
     """Stands for a TCPListener."""
@@ -223,6 +234,16 @@ class FakeAcceptor:
     def stop(self, *, drain: bool) -> None:
         self.accepting = False
         self.socket.close()
+
+
+def enters(address: tuple[str, int]) -> bool:
+    """Whether somebody can connect there now, or is at least refused at once; else nothing is said to him."""
+    with socket.socket() as client:
+        client.settimeout(0.2)
+        with contextlib.suppress(TimeoutError):
+            client.connect(address)
+            return True
+        return False
 
 
 @dataclass(frozen=True)

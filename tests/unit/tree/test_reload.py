@@ -3,16 +3,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.errors import ConfigError
-from tests.unit.tree.nodes import Binder, Configuration, Listen, Source, TinyConfig, configuration, events, make_root, started
-
-if TYPE_CHECKING:
-    from g3.tree.root import Root
+from g3.net.options import TCPListen
+from g3.tree.listeners import ListenerPool
+from g3.tree.node import NodeContext
+from g3.tree.root import Root
+from tests.unit.tree.nodes import (
+    Binder,
+    Configuration,
+    FakeAcceptor,
+    Listen,
+    Source,
+    TinyConfig,
+    components,
+    configuration,
+    enters,
+    events,
+    make_root,
+    started,
+)
 
 
 class ReloadCase(SynchronousTestCase):
@@ -39,6 +54,59 @@ class ReloadCase(SynchronousTestCase):
         error = failure.value
         assert isinstance(error, ConfigError)
         return error
+
+
+class AnxiousAcceptor(FakeAcceptor):
+    """When it has accepted the last client it sees whether another one can come."""
+
+    came: ClassVar[list[bool]] = []
+
+    def stop(self, *, drain: bool) -> None:
+        self.came.append(enters(self.socket.getsockname()))
+        super().stop(drain=drain)
+
+
+class ClosingTests(SynchronousTestCase):
+    """Nobody is let in who would be reset: neither after the last look into the queue, nor where others have closed theirs."""
+
+    def setUp(self) -> None:
+        AnxiousAcceptor.came = self.came = []
+        self.pool = ListenerPool(Clock(), acceptor=AnxiousAcceptor)
+        self.stays, goes = (TinyConfig(name, listen=TCPListen(address=("127.0.0.1", 0))) for name in ("stays", "goes"))
+        self.base = configuration(server=[self.stays, goes])
+
+    def root(self) -> Root:
+        root = Root(NodeContext(reactor=Clock(), listeners=self.pool), components())
+        self.successResultOf(root.prepare(self.base))
+        root.begin()
+        return root
+
+    def addresses(self) -> list[Any]:
+        return [sock.getsockname() for sock in self.pool.sockets()]
+
+    def test_of_a_server_that_a_reload_removes(self) -> None:
+        """Those that stay take clients all the time; afterwards the port is closed."""
+        root = self.root()
+        stays, goes = self.addresses()
+        self.successResultOf(Deferred.fromCoroutine(root.reload(Source(configuration(server=[self.stays])))))
+        self.assertEqual(self.came, [False])
+        self.assertTrue(enters(stays))
+        self.assertRaises(ConnectionRefusedError, enters, goes)
+        root.close_servers()
+        self.assertEqual(self.came, [False, False])
+
+    def test_of_a_daemon_that_ends(self) -> None:
+        """But for the sockets that somebody else goes on with."""
+        root = self.root()
+        first, _ = self.pool.keyed()
+        self.pool.stays = {first}.__contains__
+        sockets = [sock.dup() for sock in self.pool.sockets()]
+        for sock in sockets:
+            self.addCleanup(sock.close)
+        root.close_servers()
+        self.assertEqual(self.came, [True, False])
+        # Who has them, asked or not, goes on with them afterwards.
+        self.assertEqual([enters(sock.getsockname()) for sock in sockets], [True, True])
 
 
 class StartTests(SynchronousTestCase):

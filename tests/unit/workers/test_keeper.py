@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -16,7 +14,7 @@ from g3.net.options import TCPListen
 from g3.tree.listeners import ListenerPool
 from g3.tree.node import NodeContext
 from g3.workers.keeper import Keeper
-from tests.unit.tree.nodes import Binder, FakeAcceptor, Listen, Source, TinyConfig, components, configuration, events
+from tests.unit.tree.nodes import Binder, FakeAcceptor, Listen, Source, TinyConfig, components, configuration, enters, events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,20 +106,19 @@ class KeeperTests(SynchronousTestCase):
         addresses = [sock.getsockname() for sock in keeper.listeners.sockets()]
         seen = []
 
-        def enters(address: tuple[str, int]) -> bool:
-            with socket.socket() as client:
-                client.settimeout(0.2)
-                with contextlib.suppress(TimeoutError):
-                    client.connect(address)
-                    return True
-                return False
-
         self.crew.meanwhile = lambda: seen.append([enters(address) for address in addresses])
         self.crew.refuses = "commit"
         reload = keeper.reload(Source(configuration(server=[stays])))
         self.failureResultOf(Deferred.fromCoroutine(reload), ConfigError)
         self.assertEqual(seen, [[True, True], [True, False]])
         self.assertEqual([enters(address) for address in addresses], [True, True])
+        # When they do, nobody comes in between that and our close either.
+        self.crew.refuses = ""
+        retire = keeper.retire
+        self.patch(keeper, "retire", lambda kind, node: (self.crew.meanwhile(), retire(kind, node)))
+        self.successResultOf(Deferred.fromCoroutine(keeper.reload(Source(configuration(server=[stays])))))
+        self.assertEqual(seen[-1], [True, False])
+        self.assertRaises(ConnectionRefusedError, enters, addresses[1])
 
     def test_what_workers_refuse_changes_nothing(self) -> None:
         """Neither at stage nor at commit: new sockets are closed, the old node is the one."""
