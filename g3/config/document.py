@@ -130,7 +130,8 @@ def _number(text: str) -> int | float:
 
 
 def merged(nodes: list[Node]) -> Node:
-    """What is given in several places: maps are read as one map, else the last wins. There is one at least."""
+    """What is given in several places: maps are read as one map, nothing adds nothing, else the last wins. There is one at least."""
+    nodes = [node for node in nodes if not node.is_null] or nodes[-1:]
     if len(nodes) == 1 or any(node.kind != "map" for node in nodes):
         return nodes[-1]
     first = nodes[0]

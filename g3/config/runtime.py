@@ -145,7 +145,7 @@ class ControllerValue(Nested[ControllerConfig]):
         wrong = next((element for element in node.elements if not (element.is_null or element.kind == "map")), None)
         if wrong is not None:
             raise wrong_type(wrong, "a map")
-        return merged([element for element in node.elements if element.kind == "map"] or node.elements[:1] or [node])
+        return merged(node.elements or [node])
 
     def json_schema(self) -> dict[str, Any]:
         one = super().json_schema()

@@ -17,6 +17,7 @@ from g3.net.tls.bio import TLSOverStream, flush_tls
 from g3.net.tls.errors import TLSHandshakeFailed, TLSHandshakeTimeout
 from g3.net.tls.stream import TLSStream
 from g3.net.transport import Stream
+from g3.proto.tls.clienthello import MAX_HELLO
 
 if TYPE_CHECKING:
     import socket
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from g3.net.tls.provider import ClientTLS, ServerTLS, Side
     from g3.task import SocketAddress
 
-#: Encrypted bytes of one handshake at most: long certificate chains are some 10 KiB.
-MOST_HANDSHAKE = 262144
+#: Encrypted bytes of one handshake at most: the longest client hello that is looked at, in records of one byte, takes six bytes for each. Long
+#: certificate chains are some 10 KiB.
+MOST_HANDSHAKE = 8 * MAX_HELLO
 
 
 async def connect(stream: Any, tls: ClientTLS, name: str, *, port: int = 0, timeout: float | None = None) -> TLSStream | TLSOverStream:

@@ -47,18 +47,15 @@ def _version(data: bytes, wanted: int, what: str) -> None:
 
 
 def parse_methods(data: bytes) -> tuple[bytes, int] | None:
-    """The methods a client offers, one a byte, and where its greeting ends.
+    """The methods a client offers, one a byte, and where its greeting ends. There may be none, and 255 is none: the answer to both is
+    L{NO_METHOD} (RFC 1928 section 3).
 
-    @raise SocksError: it offers none, or 255, which is the answer that there is none.
+    @raise SocksError: it is not of SOCKS 5.
     """
     _version(data, VERSION, "a greeting")
     if len(data) < 2:
         return None
     end = 2 + data[1]
-    if end == 2:
-        raise SocksError("no method is offered")
-    if NO_METHOD in data[2:end]:
-        raise SocksError("method 255 is offered")
     return (data[2:end], end) if len(data) >= end else None
 
 

@@ -39,6 +39,16 @@ class FileTests(SynchronousTestCase):
             self.assertIdentical(load(path, COMPONENTS, problems, LAYOUT), None)
             self.assertEqual(problems.error_count, 1)
 
+    def test_a_section_that_is_nothing_adds_nothing(self) -> None:
+        """Wherever it stands; upstream does so with runtime, log and controller."""
+        full, empty = "runtime: {thread_number: 3}\ncontroller: [{local: {send_timeout: 7}}]\n", "runtime:\ncontroller: ~\n"
+        for text in (f"{full}---\n{empty}", f"{empty}---\n{full}", f"{empty}---\n{full}---\n{empty}"):
+            config, problems = load_files(self.mktemp(), {"main.yaml": text})
+            assert config is not None, told(problems)
+            self.assertEqual((config.runtime.thread_number, config.controller.local.send_timeout), (3, 7), text)
+        config, _ = load_files(self.mktemp(), {"main.yaml": f"{empty}---\n{empty}"})
+        self.assertEqual(config and (config.runtime, config.controller), (RuntimeConfig(), ControllerConfig()))
+
     def test_all_documents_are_one_map(self) -> None:
         """Nodes add up, sections are read as one map, a section that is no map is taken from the last."""
         text = "log: a\nruntime: {thread_number: 3}\nescaper: [{name: a, type: go_out}]\n---\nlog: b\nruntime: {task_wait_delay: 9s}\n"

@@ -26,6 +26,7 @@ from g3.net.tls.options import ClientTLSOptions, ServerTLSOptions, SessionCache,
 from g3.net.tls.stream import TLSStream
 from g3.net.transport import HIGH_MARK, Stream
 from g3.testing.streams import HalfCloseRecorder, Recorder, memory_stream_pair
+from tests.hellos import openssl_hello, record, split_records
 from tests.unit.net.tls.certs import authority, pair
 
 NAME = "a.test"
@@ -755,6 +756,25 @@ class OverStreamTests(StreamRules, TLSTestCase):
         self.assertFalse(client.below.disconnecting)
 
     async def test_an_endless_handshake_is_ended(self) -> None:
+        left, _, right = await self.raw()
+        outcome = Deferred.fromCoroutine(accept(right, self.provide(server_options())))
+        # In records of a byte, a hello just short enough for OpenSSL.
+        left.write(split_records(record(b"\x01\x01\xff\xff") + record(bytes(16384)) * 7, 1))
+        self.assertIn("too long", str(await self.assertFailure(outcome, TLSHandshakeFailed)))
+
+    async def test_a_long_hello_in_records_of_a_byte_is_answered(self) -> None:
+        """One that fits where hellos are looked at fits here."""
+        hello = split_records(openssl_hello(NAME, tuple(f"{number:03}" * 80 for number in range(250))), 1)
+        self.assertGreater(len(hello), 6 * 60000)
+        left, heard, right = await self.raw()
+        outcome = Deferred.fromCoroutine(accept(right, self.provide(server_options())))
+        left.write(hello)
+        await self.until(lambda: heard.data)
+        self.assertEqual(heard.data[:1], b"\x16", "a ServerHello")
+        left.abortConnection()
+        await self.assertFailure(outcome, TLSHandshakeFailed)
+
+    async def test_an_announced_giant_is_ended(self) -> None:
         left, _, right = await self.raw()
         outcome = Deferred.fromCoroutine(accept(right, self.provide(server_options())))
         # Records of a handshake message that announces 16 MB.

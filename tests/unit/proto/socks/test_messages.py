@@ -74,9 +74,10 @@ class V5Tests(MessageCase):
         self.assertEqual(v5.parse_methods(b"\5\xfe" + bytes(254)), (bytes(254), 256))
         self.assertIsNone(v5.parse_methods(b"\5\xff" + bytes(254)))
 
-    def test_no_method_and_method_255_are_refused(self) -> None:
-        self.refused(v5.parse_methods, b"\5\0")
-        self.refused(v5.parse_methods, b"\5\xff\xff")
+    def test_no_method_and_method_255_are_greetings(self) -> None:
+        """The answer is for who chooses."""
+        self.assertEqual(v5.parse_methods(b"\5\0"), (b"", 2))
+        self.assertEqual(v5.parse_methods(b"\5\1\xff"), (b"\xff", 3))
         self.refused(v5.parse_methods, b"\4")
 
     def test_credentials(self) -> None:

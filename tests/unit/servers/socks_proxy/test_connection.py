@@ -214,7 +214,7 @@ class NegotiationTests(ServerCase):
         self.assertEqual(len(far.heard.data), 200000)
 
     def test_what_is_no_socks_is_closed_without_an_answer(self) -> None:
-        for data in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\3\1", b"\0", b"\6", b"\5\0", b"\5\1\xff", b"\4\3", HELLO + b"\4", HELLO + b"\5\1\0\3\0"):
+        for data in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\3\1", b"\0", b"\6", b"\4\3", HELLO + b"\4", HELLO + b"\5\1\0\3\0"):
             self.client()
             self.assertEqual(self.say(data), b"\5\0" if data.startswith(HELLO) else b"")
             self.assertTrue(self.ours.disconnecting)
@@ -228,6 +228,8 @@ class NegotiationTests(ServerCase):
             (HELLO + b"\5\1\0\2", b"\5\0" + v5.reply(8)),
             (v4.request(v4.BIND, "1.2.3.4", 1), v4.reply(91)),
             (b"\5\1\2", b"\5\xff"),
+            (b"\5\0", b"\5\xff"),
+            (b"\5\1\xff", b"\5\xff"),
             (b"\5\2\1\3", b"\5\xff"),
         ):
             self.client()
