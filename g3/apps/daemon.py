@@ -72,8 +72,8 @@ GC_THRESHOLDS = (20_000, 20, 50)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the command line and the environment say of the process. C{status_pipe()} is where twistd waits for word from the daemon it
-    started, and no longer twistd's; C{notifier} and C{passed} are of who started us."""
+    """What the command line and the environment say of the process; who has a C{uid} has a C{gid}. C{status_pipe()} is where twistd waits for word
+    from the daemon it started, and no longer twistd's; C{notifier} and C{passed} are of who started us."""
 
     control_dir: Path
     group: str = ""
@@ -204,6 +204,9 @@ class BaseDaemon(MultiService):
         if self.settings.uid is not None:
             listening = any(config.listens_as_admin for config in self._configs())
             privileges.settle(listening=listening, serving=self.serves_as_admin(), hands_on=self.hands_on)
+        if self.settings.gid is not None and os.geteuid() == 0:
+            # twistd leaves a root that only changed its group in all others, too.
+            privileges.take_groups(0, self.settings.gid)
         super().startService()  # type: ignore[no-untyped-call]
         # Again: the reactor has put its own in their place by then.
         self.reactor.callWhenRunning(self._install_signals)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import sys
 import warnings
 from pathlib import Path
@@ -204,12 +205,24 @@ def makeService(options: Options) -> ProxyDaemon:
     return serves(reactor, settings(options), options.source, options.main)
 
 
+def _user(uid: int | None, gid: int | None) -> tuple[int | None, int | None]:
+    """Whom twistd will make of us, by its C{--uid} and C{--gid}: a user without a group has its own."""
+    if uid is None:
+        return None, gid
+    try:
+        own = pwd.getpwuid(uid).pw_gid
+    except KeyError:
+        fail(f"twistd --uid: there is no user {uid}")
+    return uid, own if gid is None else gid
+
+
 def settings(options: BaseOptions) -> Settings:
     """What C{options}, and twistd's above them, say of the process."""
     from g3.apps.daemon import Settings
     from g3.apps.systemd import at_start, notifier, passed_sockets
 
     twistd: Any = options.parent if options.parent is not None else {}
+    uid, gid = _user(twistd.get("uid"), twistd.get("gid"))
     return Settings(
         control_dir=Path(options.get("control-dir", DEFAULT_DIRECTORY)),
         group=options["group-name"],
@@ -218,8 +231,8 @@ def settings(options: BaseOptions) -> Settings:
         verbosity=options["verbose"],
         pid_file=options.pid_file,
         log_file=Path(twistd.get("logfile") or "twistd.log").absolute(),
-        uid=twistd.get("uid"),
-        gid=twistd.get("gid"),
+        uid=uid,
+        gid=gid,
         status_pipe=lambda: twistd.pop("statusPipe", None),
         notifier=notifier(os.environ),
         passed=passed_sockets(at_start(os.environ)),

@@ -104,7 +104,7 @@ class Supervising(BaseDaemon):
         )
 
     def _user(self) -> tuple[int, int] | None:
-        """Whom twistd is about to make of us, by what it was told: user and group, or one of them."""
+        """Whom twistd is about to make of us: user and group."""
         uid, gid = self.settings.uid, self.settings.gid
         if uid is None and gid is None:
             return None

@@ -17,7 +17,6 @@ import ctypes
 import importlib
 import json
 import os
-import pwd
 import select
 import signal
 import socket
@@ -147,17 +146,15 @@ def call_itself(name: str) -> None:
 
 
 def become(uid: int, gid: int, admin: int) -> None:
-    """Be that user for good, with its groups alone, and without capabilities, but for CAP_NET_ADMIN if C{admin}; when we are it already
-    nothing happens."""
-    if os.geteuid() == 0 and uid != 0:
-        privileges.keep()
-        try:
-            os.initgroups(pwd.getpwuid(uid).pw_name, gid)
-        except KeyError:
-            os.setgroups([gid])
-        os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)
-        privileges.settle_to_serve(admin=bool(admin))
+    """Be that user for good, with its groups alone, and without capabilities, but for CAP_NET_ADMIN if C{admin}; root keeps its own. Who is not
+    root stays what it is."""
+    if os.geteuid() != 0:
+        return
+    privileges.keep()
+    privileges.take_groups(uid, gid)
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    privileges.settle_to_serve(admin=bool(admin))
 
 
 def main(argv: list[str]) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pwd
 from typing import Final
 
 _PR_SET_KEEPCAPS: Final = 8
@@ -24,6 +25,14 @@ def keep() -> None:
     """The next change from root to another user leaves the capabilities permitted, though not in effect."""
     if os.geteuid() == 0:
         ctypes.CDLL(None).prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+
+
+def take_groups(uid: int, gid: int) -> None:
+    """As root: be of the groups of a user and of C{gid}, and of no others (initgroups(3)); of a user that has no name, of C{gid} alone."""
+    try:
+        os.initgroups(pwd.getpwuid(uid).pw_name, gid)
+    except KeyError:
+        os.setgroups([gid])
 
 
 def settle(*, listening: bool, serving: bool, hands_on: bool) -> None:

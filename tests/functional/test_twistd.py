@@ -154,6 +154,11 @@ class DaemonTests(TwistdCase):
         self.assertEqual(text.count("is ready"), 2)
         self.assertFalse(any(complaint in text for complaint in COMPLAINTS), text)
 
+    def test_a_user_that_is_not_there_is_told_in_a_line(self) -> None:
+        """Before anything is bound."""
+        done = self.run_twistd("--uid=123456789")
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (1, "", "twistd --uid: there is no user 123456789\n"))
+
     def test_it_keeps_what_its_sockets_need(self) -> None:
         """CAP_NET_ADMIN for marks: of upstreams and of relayed datagrams in workers, of a QUIC port that a reload adds in the supervisor. No process
         has more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import grp
 import http.client
 import os
 import pwd
@@ -666,7 +667,7 @@ class UserTests(WorkerCase):
         self.directory.chmod(0o755)
         self.port = low_port()
         words = COMMANDS["twistd"]
-        self.patch(harness, "COMMANDS", {"nobody": [*words[:-1], "--uid", "nobody", "--gid", "nogroup", words[-1]]})
+        self.patch(harness, "COMMANDS", {"nobody": [*words[:-1], "--uid", "nobody", words[-1]]})
         daemon = self.serving(command="nobody")
         self.assertEqual(self.get(), (200, b"hello"))
         self.port = low_port()
@@ -674,12 +675,29 @@ class UserTests(WorkerCase):
         self.assertEqual(daemon.ctl("reload").returncode, 0)
         self.assertEqual(self.get(), (200, b"hello"))
         nobody = pwd.getpwnam("nobody").pw_uid
+        self.assertEqual(self.groups(daemon), {str(pwd.getpwnam("nobody").pw_gid)})
         for pid in (daemon.pid, nursery(daemon), *workers(daemon)):
             self.assertEqual(set(status(pid)["Uid"].split()), {str(nobody)})
             self.assertEqual(int(status(pid)["CapPrm"], 16), 1 << 10 if pid == daemon.pid else 0)
         os.kill(workers(daemon)[0], signal.SIGKILL)
         self.waits_for(daemon, ") serves")
         self.assertEqual(self.get(), (200, b"hello"))
+
+
+    def groups(self, daemon: Daemon) -> set[str]:
+        """Those of all its processes, by number."""
+        pids = (daemon.pid, nursery(daemon), *workers(daemon))
+        return {group for pid in pids for word in ("Gid", "Groups") for group in status(pid)[word].split()}
+
+    def test_another_group_leaves_no_other(self) -> None:
+        """With --gid alone root's own groups are left, too, wherever it got them."""
+        if os.geteuid():
+            raise SkipTest("only root can have another group")
+        words = COMMANDS["twistd"]
+        self.patch(harness, "COMMANDS", {"group": ["setpriv", "--groups", "0,4,24", *words[:-1], "--gid", "nogroup", words[-1]]})
+        self.number = 1
+        daemon = self.serving(command="group")
+        self.assertEqual(self.groups(daemon), {str(grp.getgrnam("nogroup").gr_gid)})
 
 
 class SpreadTests(WorkerCase):
