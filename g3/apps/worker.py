@@ -109,9 +109,9 @@ class Worker(words.Link):
         return {}
 
     @words.Control.responder
-    def control(self, request: int) -> Deferred[dict[str, Any]]:
+    def control(self, slate: int) -> Deferred[dict[str, Any]]:
         """Run a control command."""
-        return Deferred.fromCoroutine(self._control(words.unpack_json(request)))
+        return Deferred.fromCoroutine(self._control(words.Slate(slate)))
 
     @words.CloseServers.responder
     def close_servers(self) -> dict[str, Any]:
@@ -200,11 +200,10 @@ class Worker(words.Link):
         else:
             self._daemon.root.settle(transition, main)
 
-    async def _control(self, request: dict[str, Any]) -> dict[str, Any]:
-        descriptor = words.pack_json(await self._answer(request))
-        # The answer is on its way when this has returned and the reactor has turned.
-        self.reactor.callLater(5, os.close, descriptor)
-        return {"answer": descriptor}
+    async def _control(self, slate: words.Slate) -> dict[str, Any]:
+        with slate:
+            slate.write(await self._answer(slate.read()))
+        return {}
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -55,10 +55,9 @@ class RollBack(amp.Command):
 
 
 class Control(amp.Command):
-    """Supervisor: run a control command."""
+    """Supervisor: run the control command that stands on this memfd, and put the answer in its place."""
 
-    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"request", _Descriptor())]
-    response: ClassVar[list[tuple[bytes, Any]]] = [(b"answer", _Descriptor())]
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"slate", _Descriptor())]
 
 
 class CloseServers(amp.Command):
@@ -160,14 +159,29 @@ def unpack(descriptor: int) -> Any:
     return pickle.loads(contents(descriptor))
 
 
-def pack_json(value: object) -> int:
-    """As L{pack}, for what came from outside."""
-    return memfd(json.dumps(value).encode())
+class Slate:
+    """A memfd that holds JSON, for what came from outside: whoever has it can read and replace it. Use as a context manager; at the end our
+    descriptor of it is closed."""
 
+    def __init__(self, descriptor: int | None = None) -> None:
+        self.descriptor = memfd(b"") if descriptor is None else descriptor
 
-def unpack_json(descriptor: int) -> Any:
-    """The value in a memfd of L{pack_json}; it is closed."""
-    return json.loads(contents(descriptor))
+    def __enter__(self) -> Slate:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+
+    def read(self) -> Any:
+        """What stands there."""
+        return json.loads(contents(os.dup(self.descriptor)))
+
+    def write(self, value: object) -> None:
+        """Have this stand there, and nothing else."""
+        with os.fdopen(self.descriptor, "wb", closefd=False) as stream:
+            stream.seek(0)
+            stream.truncate()
+            stream.write(json.dumps(value).encode())
 
 
 def cut(text: str) -> str:

@@ -130,13 +130,11 @@ class Member:
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to a control request. Raises when the link is gone."""
-        descriptor = words.pack_json(request)
-        try:
-            answer = await self.link.ask(words.Control, request=descriptor)
-        finally:
-            os.close(descriptor)
-        result: dict[str, Any] = words.unpack_json(answer["answer"])
-        return result
+        with words.Slate() as slate:
+            slate.write(request)
+            await self.link.ask(words.Control, slate=slate.descriptor)
+            result: dict[str, Any] = slate.read()
+            return result
 
     async def close_servers(self) -> None:
         """Have it take no new clients."""

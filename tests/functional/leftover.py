@@ -30,8 +30,8 @@ def descriptors(pid: int) -> list[str]:
 
 
 def sockets(pid: int) -> int:
-    """Sockets of a process. Of pipes it keeps some for later, and messages between its processes stay open for some seconds."""
-    return sum(each.startswith("socket:") for each in descriptors(pid))
+    """Descriptors of a process but for pipes, of which it keeps some for later."""
+    return sum(not each.startswith("pipe:") for each in descriptors(pid))
 
 
 def holdings(daemon: Daemon) -> dict[str, int]:
