@@ -34,11 +34,19 @@ def sockets(pid: int) -> int:
     return sum(not each.startswith("pipe:") for each in descriptors(pid))
 
 
-def holdings(daemon: Daemon) -> dict[str, int]:
-    """Sockets, timers, watched descriptors and tasks of a daemon that serves by itself."""
+def holdings(daemon: Daemon, *, looks: bool = False) -> dict[str, int]:
+    """Sockets, timers, watched descriptors and tasks of a daemon that serves by itself; C{looks} too that will find nobody to look at."""
     with ControlClient(daemon.control_socket, 20) as control:
-        found = {"sockets": sockets(daemon.pid), **control.call("escaper_get", name=NAME)}
-        found["tasks"] = sum(control.call("server_status", name=name)["alive_tasks"] for name in control.call("list", kind="server"))
+        return _holdings(daemon, control, looks=looks)
+
+
+def _holdings(daemon: Daemon, control: ControlClient, *, looks: bool) -> dict[str, int]:
+    found: dict[str, int] = control.call("escaper_get", name=NAME)
+    found["tasks"] = sum(control.call("server_status", name=name)["alive_tasks"] for name in control.call("list", kind="server"))
+    # Last: by now our own connection is among them.
+    found["sockets"] = sockets(daemon.pid)
+    if not looks:
+        del found["looks"]
     return found
 
 
@@ -48,10 +56,11 @@ def wait_until_as_before(daemon: Daemon, before: dict[str, int], seconds: float 
     @raise AssertionError: something is left.
     """
     deadline = time.monotonic() + seconds
-    while True:
-        now = holdings(daemon)
-        if all(now[what] <= number for what, number in before.items()):
-            return
-        if time.monotonic() > deadline:
-            raise daemon.fail(f"held {before} before and holds {now}")
-        time.sleep(0.05)
+    with ControlClient(daemon.control_socket, 20) as control:
+        while True:
+            now = _holdings(daemon, control, looks="looks" in before)
+            if all(now[what] <= number for what, number in before.items()):
+                return
+            if time.monotonic() > deadline:
+                raise daemon.fail(f"held {before} before and holds {now}")
+            time.sleep(0.02)

@@ -370,6 +370,20 @@ class TimeoutTests(ProxyCase):
         self.assertEqual(waiting.answer().status, 200)
 
 
+    def test_nobody_is_looked_for_who_has_gone(self) -> None:
+        """The server looks at its connections once a second, and for idle tunnels: once more after the last has gone, and no more then."""
+        port = self.proxy()
+        before = holdings(self.daemon, looks=True)
+        self.assertEqual(before["looks"], 0)
+        origin = self.origin()
+        with self.client(port) as client:
+            client.ask(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % origin.port, "CONNECT")
+        origin.close()
+        wait_until_as_before(self.daemon, {**before, "looks": 2})
+        self.assertGreater(holdings(self.daemon, looks=True)["looks"], 0)
+        wait_until_as_before(self.daemon, before)
+
+
 class ConnectTests(ProxyCase):
     """Tunnels."""
 

@@ -10,6 +10,8 @@ from zope.interface import implementer
 from g3.config.node import EscaperConfig
 from g3.config.schema import config_class
 from g3.interfaces import IEscaper, IPublishable
+from g3.relay.idle import IdleWatch
+from g3.servers.base import ListeningServer
 from g3.tree.node import Node
 
 __version__ = "1.0"
@@ -32,9 +34,17 @@ class WitnessEscaper(Node):
         """Nothing to keep."""
 
     def published(self) -> Any:
-        """What waits: on the reactor, on the wheel, and who reads and writes."""
-        reactor = self.context.reactor
+        """What waits: on the reactor, on the wheel, and who reads and writes; apart from it, the looks that will find nobody."""
+        reactor, wheel = self.context.reactor, self.context.timers
         watched = {id(each) for each in (*reactor.getReaders(), *reactor.getWriters())}
+        calls = reactor.getDelayedCalls()
+        timers = [timer.callback for slot in wheel._slots.values() for timer in slot]
+        looks = sum(map(_finds_nobody, (*(getattr(call.func, "f", None) for call in calls), *timers)))
         # A wheel on which everything was cancelled still wakes up once, and finds nothing.
-        calls = len(reactor.getDelayedCalls()) - self.context.timers.armed
-        return {"timers": calls + len(self.context.timers), "watched": len(watched)}
+        return {"timers": len(calls) - wheel.armed + len(timers) - looks, "watched": len(watched), "looks": looks}
+
+
+def _finds_nobody(callback: Any) -> bool:
+    """Whether this looks from time to time at connections that have gone: it finds out the next time, and is over then."""
+    owner = getattr(callback, "__self__", None)
+    return (isinstance(owner, ListeningServer) and not owner.connections) or (isinstance(owner, IdleWatch) and not len(owner))
