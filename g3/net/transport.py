@@ -435,6 +435,8 @@ class Stream:
             return
         if self._paused:
             self._read_while_paused()
+        elif self._unread is not None:  # resumed, and its turn comes only now: what was put back goes first
+            self._resumed()
         elif self._borrowed_read is not None:
             self._borrowed_read.readable()
         else:
@@ -888,12 +890,17 @@ class Stream:
 
     def loseConnection(self) -> None:
         """Close once everything is flushed and no producer is registered; reset after L{FLUSH_TIMEOUT} seconds without progress."""
-        if self.socket is None or self.disconnecting:
+        if self.socket is None:
+            self._wait_no_more()
+            return
+        if self.disconnecting:
             return
         self.disconnecting = True
         self._paused = True
         self._plain = False
-        if not self.write_failed:  # else _broken comes
+        if self.write_failed:  # it was read until now, to learn what the peer had sent before
+            call_soon(self.reactor, self._broken, False)
+        else:
             self._finish_closing()
         if self._reading:
             self._reading = False
@@ -911,11 +918,17 @@ class Stream:
     def abortConnection(self) -> None:
         """Reset the connection now and drop what is queued."""
         if self.socket is None:
+            self._wait_no_more()
             return
         self._option(_socket.SOL_SOCKET, _socket.SO_LINGER, _RESET)  # type: ignore[arg-type]
         self.error = self.error or ECONNABORTED
         self._close(_ABORTED)
         self._tell_soon()
+
+    def _wait_no_more(self) -> None:
+        """Who got a stream that was lost before, and paused it before all that was put back, does not want the rest: the end may be told."""
+        if self._reason is not None and not self._told:
+            self._tell_soon()
 
     def wire_bytes(self) -> tuple[int, int]:
         """Bytes received and sent above TCP, TLS included."""

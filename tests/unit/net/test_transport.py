@@ -92,6 +92,19 @@ class _StreamTests(ReactorTestCase):
         self.assertEqual(protocol.data, b"")
         self.spin(lambda: protocol.data == b"bc")
 
+    def test_unread_bytes_come_before_what_arrives_with_the_resumption(self) -> None:
+        """Another event of the same turn resumes a stream that has something to read."""
+        stream, sock, protocol = self.started()
+        sock.send(b"abc")
+        self.spin(lambda: protocol.data)
+        stream.pauseProducing()
+        stream.unread(b"bc")
+        protocol.data = b""
+        sock.send(b"def")
+        stream.resumeProducing()
+        self.spin(lambda: len(protocol.data) == 5)
+        self.assertEqual((protocol.data, stream.bytes_in), (b"bcdef", 6))
+
     def test_a_paused_stream_takes_nothing(self) -> None:
         """While paused not one byte is read, and the reactor sleeps."""
         stream, sock, protocol = self.started()
@@ -254,6 +267,43 @@ class _StreamTests(ReactorTestCase):
         self.assertTrue(stream.write_failed)
         self.spin(lambda: protocol.reason)
         self.assertEqual(protocol.data, b"413 too large")
+
+    def test_a_stream_that_cannot_be_written_to_is_closed_when_asked(self) -> None:
+        """Also by a protocol that is still reading what its peer sent before."""
+
+        class Enough(Recorder):
+            def dataReceived(self, data: bytes) -> None:
+                super().dataReceived(data)
+                if len(self.data) >= 50:
+                    self.transport.loseConnection()
+
+        stream, sock, protocol = self.started(Enough(), tcp=False, read_size=10)
+        sock.send(b"x" * 1000)
+        sock.close()
+        stream.write(b"body")
+        self.assertTrue(stream.write_failed)
+        self.spin(lambda: protocol.reason)
+        self.assertEqual((len(protocol.data), stream.connected, self.reactor.getDelayedCalls()), (50, False, []))
+
+    def test_who_got_a_lost_stream_is_told_of_the_end_when_it_closes(self) -> None:
+        """Also while it has paused before the bytes that were put back."""
+        for close in ("abortConnection", "loseConnection"):
+            stream, sock, first = self.started(tcp=False)
+            sock.send(b"early")
+            self.spin(lambda first=first: first.data)
+            stream.unread(first.data)
+            stream.pauseProducing()
+            sock.close()
+            stream.write(b"x")
+            self.spin(lambda first=first: first.reason)
+            second = Recorder()
+            second.makeConnection = lambda transport: transport.pauseProducing()  # type: ignore[method-assign]
+            stream.start(second)
+            self.settle()
+            self.assertEqual(second.events, [])
+            getattr(stream, close)()
+            self.spin(lambda second=second: second.reason)
+            self.assertEqual((second.events, second.data), (["lost"], b""))
 
     def test_a_failed_write_ends_a_paused_stream(self) -> None:
         """Nobody reads, so the broken write alone is the end, and the producer is stopped."""
