@@ -158,7 +158,9 @@ class TLSOverStream:
         self.protocol = protocol
         self._paused = self._told_eof = False
         protocol.makeConnection(self)
-        if self.protocol is protocol and not self._paused:
+        if self.protocol is protocol and self._reason is not None:
+            call_soon(self.reactor, self._tell_lost)
+        elif self.protocol is protocol and not self._paused:
             self._deliver()
             self._listen()
 
@@ -365,6 +367,9 @@ class TLSOverStream:
         if self._tls is not None:
             self.side.ended(self._tls)
             self._tls = None
+        self._tell_lost()
+
+    def _tell_lost(self) -> None:
         protocol, self.protocol = self.protocol, None
         if protocol is not None:
-            protocol.connectionLost(reason)
+            protocol.connectionLost(self._reason)

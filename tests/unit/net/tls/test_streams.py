@@ -324,6 +324,17 @@ class StreamRules:
         server.start(after)
         await self.until(lambda: after.read_closed)
 
+    async def test_who_gets_it_once_it_is_lost_is_told(self: Any) -> None:
+        """It broke while nobody had it."""
+        client, server = await self.shake()
+        server.abortConnection()
+        client.write(BIG)
+        await self.until(lambda: client.disconnected or client.write(BIG))
+        heard = HalfCloseRecorder()
+        client.start(heard)
+        self.assertIsNone(heard.reason)
+        await self.until(lambda: heard.reason)
+
     async def test_it_has_no_socket_to_give_away(self: Any) -> None:
         client, _ = await self.shake()
         self.assertRaises(RuntimeError, client.detach)
