@@ -8,6 +8,7 @@ the end of it at the other side, and the other direction goes on.
 from __future__ import annotations
 
 import os
+from errno import ECONNRESET
 from typing import TYPE_CHECKING, Any
 
 from g3.errors import (
@@ -20,6 +21,7 @@ from g3.errors import (
     UpstreamReadFailed,
     UpstreamWriteFailed,
 )
+from g3.net.transport import FLUSH_TIMEOUT
 from g3.relay.flow import unsent
 from g3.relay.pipe import SPLICE_AFTER, TURN, End, Pipe
 from g3.relay.splice import POOL
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 
 _EOF, _SOURCE_LOST = End.EOF, End.SOURCE_LOST  # an enum is slow to ask
-#: Seconds without progress after which bytes on their way are given up and a reset is passed on, and between two looks at them.
+#: Seconds without progress after which a reset is passed on whatever is on its way, and between two looks at that.
 _FLUSH_SECONDS = 5.0
 _FLUSH_LOOK = 0.05
 
@@ -45,20 +47,22 @@ def _write_failed(stream: Any) -> bool:
     return bool(getattr(stream, "write_failed", False))
 
 
-def _reset_once_sent(stream: Any, before: int = 0, deadline: float = 0.0) -> None:
-    """Pass a reset on as a reset, once that loses no bytes which are on their way: an end in order would be taken for the end of all there is.
+def _once_sent(stream: Any, end: Callable[[], object], patience: float, before: int = 0, deadline: float = 0.0) -> None:
+    """Call C{end}, which closes C{stream} or resets it, once that loses no bytes which are on their way; closing resets, too, where bytes have come
+    that nobody has read.
 
-    @param before: bytes that were on their way at the last look. @param deadline: when to give up unless there are fewer by then.
+    @param patience: seconds without progress after which they are given up. @param before: bytes that were on their way at the last look.
+    @param deadline: when to give up unless there are fewer by then.
     """
     if not _alive(stream):
         return
     waiting, now = unsent(stream), stream.reactor.seconds()
     if waiting < before or not before:
-        deadline = now + _FLUSH_SECONDS
+        deadline = now + patience
     if waiting and now < deadline:
-        stream.reactor.callLater(_FLUSH_LOOK, _reset_once_sent, stream, waiting, deadline)
+        stream.reactor.callLater(_FLUSH_LOOK, _once_sent, stream, end, patience, waiting, deadline)
     else:
-        stream.abortConnection()
+        end()
 
 
 class Relay:
@@ -165,10 +169,10 @@ class Relay:
         survivor = self.right if stream is self.left else self.left
         if not _alive(survivor):
             return
-        if _write_failed(stream):
-            survivor.loseConnection()
-        else:
-            _reset_once_sent(survivor)
+        if _write_failed(stream) and getattr(stream, "error", 0) != ECONNRESET:  # it takes no more, but all it had to say came in order
+            _once_sent(survivor, survivor.loseConnection, FLUSH_TIMEOUT)
+        else:  # an end in order would be taken for the end of all there is
+            _once_sent(survivor, survivor.abortConnection, _FLUSH_SECONDS)
 
     def _why(self, stream: Any) -> TaskError:
         """The reason, now that C{stream} broke: what broke first, or an orderly end before that unless bytes are lost now."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import hashlib
 import os
@@ -171,7 +172,34 @@ class _JoinTests(ReactorTestCase):
         relay.right.write(b"body")
         self.gets(client, b"413")
         self.spin(lambda: self.ends)
-        self.assertEqual((self.reason(), self.ended(client)), ("UpstreamWriteFailed", "closed"))
+        self.assertEqual(self.reason(), "UpstreamWriteFailed")
+        self.spin(lambda: self.ended(client) == "closed")
+
+    def test_an_early_answer_reaches_a_client_that_is_still_sending(self) -> None:
+        """All of it: to close a socket that has unread bytes would throw away what the client has not got yet."""
+        relay, client, upstream = self.join()
+        relay.left.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        upstream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        sent = upstream.send(BLOCK[:400_000])
+        upstream.shutdown(socket.SHUT_WR)
+        self.spin(lambda: self.half == ["right"])
+        client.send(BLOCK)
+        relay.right.fail_write(BrokenPipeError(errno.EPIPE, "broken pipe"))
+        self.spin(lambda: self.ends)
+        self.gets(client, BLOCK[:sent])
+
+    def test_a_reset_found_by_writing_is_passed_on_as_one(self) -> None:
+        """What the other side has got until then may lack its end."""
+        for mine, other in (("left", "right"), ("right", "left")):
+            self.ends.clear()
+            relay, client, upstream = self.join()
+            sides = {"left": client, "right": upstream}
+            getattr(relay, mine).stop_reading()
+            reset(sides[mine])
+            sides[other].send(b"x")
+            self.spin(lambda: self.ends)
+            self.assertIn("WriteFailed", self.reason())
+            self.spin(lambda sides=sides, other=other: self.ended(sides[other]) == "reset")
 
     def test_an_untidy_end_after_an_orderly_one(self) -> None:
         """The upstream ended and the client had everything: a reset of the client then is still ClosedByUpstream."""
@@ -264,7 +292,7 @@ class _JoinTests(ReactorTestCase):
                 self.turn()
         self.settle()
         for side in sides:
-            side.got.update(receive_all(side.sock))
+            side.read_to_the_end()
         self.assertEqual([side.got.hexdigest() for side in sides], [side.sent.hexdigest() for side in reversed(sides)])
         self.assertIn(self.reason(), ("ClosedByClient", "ClosedByUpstream"))
         self.assertEqual((relay.left.bytes_in, relay.right.bytes_in), tuple(side.total for side in sides))
@@ -301,6 +329,12 @@ class _Side:
             self.got.update(self.sock.recv(self.random.choice((100, 50_000, 1 << 20))))
         except BlockingIOError:
             pass
+
+    def read_to_the_end(self) -> None:
+        """What is on its way may take a moment."""
+        self.sock.settimeout(10)
+        while piece := self.sock.recv(1 << 20):
+            self.got.update(piece)
 
 
 globals().update(on_every_reactor(_JoinTests, ("G3", "EPoll", "Poll")))
