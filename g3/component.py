@@ -8,11 +8,12 @@ implementation. A plugin file that cannot be imported never stops the others: it
 from __future__ import annotations
 
 import importlib
+import traceback
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
-from twisted.plugin import IPlugin, getCache
+from twisted.plugin import IPlugin
 from twisted.python.modules import getModule
 from zope.interface import implementedBy, implementer, providedBy
 from zope.interface.exceptions import Invalid
@@ -86,10 +87,11 @@ class ComponentMaker:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A plugin module that could not be imported, and why."""
+    """A plugin module that could not be imported, and why; C{trace} is where it failed, for who looks closely."""
 
     module: str
     reason: str
+    trace: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"plugin module {self.module} failed to load: {self.reason}"
@@ -226,12 +228,33 @@ def _load(maker: Any) -> Any:
     return cls
 
 
+class _Unlogged:
+    """In place of the log to which C{twisted.plugin} writes the traceback of each module that cannot be imported: it is told in our words."""
+
+    def err(self, *_: object) -> None:
+        """What is wrong is found out again."""
+
+    def msg(self, **_: object) -> None:
+        """A cache that cannot be written only takes time."""
+
+
+def _cached() -> dict[str, Any]:
+    """What C{twisted.plugin} knows of each module that can be imported."""
+    plugin: Any = importlib.import_module("twisted.plugin")
+    before, plugin.log = plugin.log, _Unlogged()
+    try:
+        found: dict[str, Any] = plugin.getCache(importlib.import_module("twisted.plugins"))
+    finally:
+        plugin.log = before
+    return found
+
+
 def _scan(broken: list[Broken]) -> Iterator[Any]:
-    cache = getCache(importlib.import_module("twisted.plugins"))  # type: ignore[no-untyped-call]
+    cache = _cached()
     for name, dropin in cache.items():
-        for plugin in dropin.plugins:
+        for offered in dropin.plugins:
             try:
-                maker = IComponentMaker(plugin, None)
+                maker = IComponentMaker(offered, None)
             except Exception as error:
                 _note(broken, f"twisted.plugins.{name}", error)
                 continue
@@ -246,6 +269,6 @@ def _scan(broken: list[Broken]) -> Iterator[Any]:
 
 
 def _note(broken: list[Broken], module: str, error: Exception) -> None:
-    note = Broken(module, f"{type(error).__name__}: {error}")
+    note = Broken(module, f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
     if note not in broken:
         broken.append(note)

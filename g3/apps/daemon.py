@@ -345,6 +345,9 @@ class BaseDaemon(MultiService):
         if self._statsd is not None:
             self._statsd.start()
         settle_memory()
+        for broken in self.source.components.broken:
+            log.warn("{broken}", broken=broken)
+            log.debug("{trace}", trace=broken.trace)
         for line in self.settings.passed.unused():
             log.warn("a socket was passed that nothing is configured to listen on: {line}", line=line)
         self._launch.good()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.application import app
+from twisted.application.service import ServiceMaker
 from twisted.logger import globalLogBeginner
 from twisted.python import usage
 from twisted.scripts._twistd_unix import ServerOptions, UnixApplicationRunner, UnixAppLogger
@@ -23,7 +24,7 @@ from g3.apps.proxy import GRAPHS, fail
 from g3.control.endpoint import DEFAULT_DIRECTORY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 #: Options that twistd's g3proxy has, too, by their name here; then those of helpers.
 _VALUES = ("config", "group_name", "control_dir", "dep_graph", "explain")
@@ -68,6 +69,16 @@ def twistd_words(options: argparse.Namespace, program: str = "g3proxy") -> list[
         # As upstream: by the name of its group alone no daemon is taken over from.
         words.append("--alone")
     return words + ["--verbose"] * options.verbose
+
+
+class _Options(ServerOptions):
+    """twistd's, for the suite's own daemons: nobody else's plugins are looked at, nor are those shown that cannot be imported."""
+
+    @staticmethod
+    def _getPlugins(_interface: object) -> Iterator[Any]:  # type: ignore[override]
+        from twisted.plugins import g3_services
+
+        return (each for each in vars(g3_services).values() if isinstance(each, ServiceMaker))
 
 
 class ProcessLog(UnixAppLogger):
@@ -143,7 +154,7 @@ def _run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         top.error("--daemon needs --pid-file")
     if options.config is None and not (options.json_schema or getattr(options, "list_types", False) or options.explain is not None):
         top.error("--config-file is required")
-    config = ServerOptions()  # type: ignore[no-untyped-call]
+    config = _Options()  # type: ignore[no-untyped-call]
     try:
         config.parseOptions(twistd_words(options, program))  # type: ignore[no-untyped-call]
     except usage.error as error:

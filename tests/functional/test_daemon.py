@@ -345,8 +345,11 @@ class StartTests(DaemonCase):
         config = self.acme_config(self.origin.server_port)
         acme, broken = self.installed("acme", "broken")
         done = run_g3proxy("-t", "-c", str(self.write("g3proxy.yaml", config)), packages=[acme, broken])
-        self.assertEqual((done.returncode, done.stdout), (0, "format ok\n"), done.stderr)
-        self.daemon(config, packages=[acme])
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "format ok\n", ""))
+        daemon = self.daemon("worker: {thread_number: 1}\n" + config, packages=[acme, broken], command="g3proxy", arguments=["-v"])
+        self.waits_for(daemon, "is ready")
+        told = "plugin module twisted.plugins.broken_g3_plugin failed to load: RuntimeError: this package wants Python 4"
+        self.assertEqual([told in line for line in daemon.output().splitlines() if "broken_g3" in line], [True], daemon.output())
         with socket.create_connection(("127.0.0.1", self.port), timeout=20) as client:
             client.sendall(b"CONNECT nowhere.test:80 HTTP/1.1\r\nHost: nowhere.test:80\r\n\r\n")
             self.assertIn(b" 200 ", client.recv(4096))

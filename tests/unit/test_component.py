@@ -131,11 +131,12 @@ class DiscoveryTests(SynchronousTestCase):
         """The reason is in the message."""
         Installed(self, "broken", "acme")
         components = Components.discover()
-        self.flushLoggedErrors(RuntimeError)
+        self.assertEqual(self.flushLoggedErrors(), [])
         self.assertIsNotNone(components.find("escaper", "acme_fixed_host"))
         self.assertIsNotNone(components.find("escaper", "direct_fixed"))
         expected = "plugin module twisted.plugins.broken_g3_plugin failed to load: RuntimeError: this package wants Python 4"
         self.assertEqual([str(broken) for broken in components.broken], [expected])
+        self.assertIn("Traceback", components.broken[0].trace)
         with self.assertRaises(ConfigError) as caught:
             components.load("escaper", "tunnel")
         self.assertEqual(str(caught.exception), f'unknown escaper type "tunnel"; {expected}')
