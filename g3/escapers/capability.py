@@ -25,9 +25,7 @@ class HTTPForwardConnection:
 
     __slots__ = ("absolute_form", "header_lines", "notes", "private", "stream")
 
-    def __init__(
-        self, stream: Any, notes: ConnectNotes, *, absolute_form: bool = False, header_lines: bytes = b"", private: bool = False
-    ) -> None:
+    def __init__(self, stream: Any, notes: ConnectNotes, *, absolute_form: bool = False, header_lines: bytes = b"", private: bool = False) -> None:
         self.stream = stream
         self.notes = notes
         self.absolute_form = absolute_form

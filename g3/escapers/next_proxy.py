@@ -75,9 +75,7 @@ class NextProxyEscaper(Escaper):
         self._strategy = config.strategy
         self._resolver = context.slot("resolver", config.resolver) if config.resolver else None
         other = Binding(interface=config.bind_interface) if config.bind_interface else ANY
-        self._bindings = {
-            version: Binding(str(ip)) if ip is not None else other for version, ip in ((4, config.bind_ipv4), (6, config.bind_ipv6))
-        }
+        self._bindings = {version: Binding(str(ip)) if ip is not None else other for version, ip in ((4, config.bind_ipv4), (6, config.bind_ipv6))}
 
     def permit(self, ip: IPAddress) -> None:
         """@raise ForbiddenAddressFamily: no connection to C{ip}."""

@@ -34,9 +34,7 @@ IDLE_CHECK_MIN, IDLE_CHECK_MAX = 2, 1800
 class ListenKeys(ServerConfig):
     """A server with a TCP listener."""
 
-    listen: TCPListen | None = key(
-        TCPListenValue(), default=None, doc="Where to accept clients. None: only through other servers."
-    )
+    listen: TCPListen | None = key(TCPListenValue(), default=None, doc="Where to accept clients. None: only through other servers.")
     listen_in_worker: bool = key(Bool(), default=False, doc="Accepted for upstream's sake: workers share one listening socket anyway.")
     ingress_network_filter: NetworkFilter[Any] | None = key(
         IngressFilter(), default=None, aliases=("ingress_net_filter",), doc="Which client addresses are served; others are closed at once."

@@ -22,7 +22,6 @@ from g3.servers.config import ListenKeys, TLSKeys
 from g3.task import ClientInfo
 
 if TYPE_CHECKING:
-
     from g3.net.options import TCPListen
     from g3.net.tls.options import ServerTLSOptions
     from g3.tree.node import NodeContext

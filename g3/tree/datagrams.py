@@ -166,4 +166,3 @@ class DatagramPool:
                 names = " and ".join(sorted(f'"{owner.name}"' for owner in owners))
                 found.append((owners[-1], f"servers {names} both receive datagrams at {entry.claims[0].options.address}"))
         return found
-

@@ -50,9 +50,7 @@ class Change:
         return f'{self.action.value} {self.kind} "{self.name}"' + (f" ({types})" if types else "")
 
 
-def difference(
-    running: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, Iterable[Any]], kinds: Iterable[str] = KIND_ORDER
-) -> list[Change]:
+def difference(running: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, Iterable[Any]], kinds: Iterable[str] = KIND_ORDER) -> list[Change]:
     """All changes, kept nodes included, in the order to make them: by kind, within a kind as wanted, removals last."""
     changes = [change for kind in kinds for change in _of_kind(kind, running.get(kind, {}), wanted.get(kind, ()))]
     return [change for change in changes if change.action is not Action.REMOVE] + [c for c in reversed(changes) if c.action is Action.REMOVE]

@@ -293,9 +293,7 @@ class Crew:
         """Have all prepare. Raises ConfigError when one cannot; then all have rolled back."""
         snapshot = self._snapshot(configuration)
         members = self.serving()
-        results = await _all(
-            self._stage_one(member, self.generation + 1, snapshot, self._listeners.keyed(member.slot)) for member in members
-        )
+        results = await _all(self._stage_one(member, self.generation + 1, snapshot, self._listeners.keyed(member.slot)) for member in members)
         problems = [problem for result in results if isinstance(result, ConfigError) for problem in result.problems]
         if problems:
             await self.roll_back()

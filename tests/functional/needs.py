@@ -45,4 +45,3 @@ def need_namespaces() -> None:
     fault = _namespace_fault()
     if fault:
         raise SkipTest(fault)
-

@@ -83,9 +83,7 @@ class TLSPortCase(ObservedCase):
                 sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 sock.recv(100)
                 session = sock.session
-            again = self.context.wrap_socket(
-                socket.create_connection(("127.0.0.1", self.port), 10), server_hostname="g3proxy.local", session=session
-            )
+            again = self.context.wrap_socket(socket.create_connection(("127.0.0.1", self.port), 10), server_hostname="g3proxy.local", session=session)
             self.assertTrue(again.session_reused)
             again.close()
 

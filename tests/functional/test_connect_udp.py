@@ -126,7 +126,11 @@ class ConnectUDPTests(ConnectUDPCase):
         self.proxy()
         echo, six = self.echo(), self.echo("::1")
         ahead = integer(0) + integer(13) + integer(0) + b"early"
-        for host, port, form in (("127.0.0.1", echo.port, "https://proxy.test"), ("%3A%3A1", six.port, ""), ("127.0.0.1", echo.port, "http://a.test:1")):
+        for host, port, form in (
+            ("127.0.0.1", echo.port, "https://proxy.test"),
+            ("%3A%3A1", six.port, ""),
+            ("127.0.0.1", echo.port, "http://a.test:1"),
+        ):
             status, client = self.ask(host, port, form=form, ahead=ahead, upgrade="Connect-UDP")
             self.assertEqual((status, self.receive(client)), (101, b"early"), host)
 

@@ -67,7 +67,7 @@ class TLSServerCase(FunctionalTestCase):
         return ran.stdout + ran.stderr
 
     def handshake(self, port: int, *words: str) -> str:
-        """"New" or "Reused", after an answer came."""
+        """ "New" or "Reused", after an answer came."""
         said = self.client(port, *words)
         self.assertIn("HTTP/1.1 403", said)
         return self.said(said, r"^(New|Reused), ")

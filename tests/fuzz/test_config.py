@@ -96,7 +96,6 @@ def server(**keys: Any) -> dict[str, Any]:
     return {"server": [{"name": "a", "type": "web_proxy", **keys}]}
 
 
-
 class ConfigFuzzTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = Path(self.mktemp())

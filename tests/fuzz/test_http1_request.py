@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from g3.proto.http1 import request as module
 from g3.proto.http1.headers import CHUNKED, LENGTH, NONE, HTTPError, find_end
 from g3.proto.http1.request import Request, parse_request
 from g3.proto.http1.uri import parse_target
@@ -63,6 +64,19 @@ class Requests(SynchronousTestCase):
         else:
             self.assertIn(request.body, {NONE, LENGTH, CHUNKED})
             self.assertFalse(any(b"\r" in line or b"\n" in line or b"\0" in line for line in request.forward_lines))
+
+    @MANY
+    @given(heads(STARTS, host=True))
+    def test_a_head_of_remembered_lines_means_the_same(self, data: bytes) -> None:
+        def outcome() -> object:
+            try:
+                request = parse_request(data)
+            except HTTPError as error:
+                return error.status, str(error)
+            return [getattr(request, name) for name in Request.__slots__]
+
+        module._LINES.clear()
+        self.assertEqual(outcome(), outcome())
 
     @MANY
     @given(heads(STARTS, host=True))

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from g3.proto.http1 import response as module
 from g3.proto.http1.response import CHUNKED, LENGTH, NONE, UNTIL_CLOSE, HTTPError, Response, find_end, parse_response
 from tests.fuzz.http1_heads import heads
 from tests.fuzz.oracles import Refused, h11_response, httptools_messages
@@ -45,6 +46,19 @@ class Responses(SynchronousTestCase):
             self.assertIn(response.body, {NONE, LENGTH, CHUNKED, UNTIL_CLOSE})
             self.assertFalse(response.keep_alive and response.body == UNTIL_CLOSE)
             self.assertFalse(any(b"\r" in line or b"\n" in line or b"\0" in line for line in response.forward_lines))
+
+    @MANY
+    @given(heads(STARTS, host=False), METHODS)
+    def test_a_head_of_remembered_lines_means_the_same(self, data: bytes, method: bytes) -> None:
+        def outcome() -> object:
+            try:
+                response = parse_response(data, method)
+            except HTTPError as error:
+                return error.status, str(error)
+            return [getattr(response, name) for name in Response.__slots__]
+
+        module._LINES.clear()
+        self.assertEqual(outcome(), outcome())
 
     @MANY
     @given(heads(STARTS, host=False), METHODS)

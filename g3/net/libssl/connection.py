@@ -138,4 +138,3 @@ def drain_errors(lib: Library) -> list[tuple[str, str, str]]:
         found.append((lib.text(lib.crypto.ERR_lib_error_string(code)), "", lib.text(lib.crypto.ERR_reason_error_string(code))))
     lib.crypto.ERR_clear_error()
     return found
-

@@ -68,9 +68,7 @@ def _server(options: ServerTLSOptions, alpn: tuple[str, ...], tickets: Any) -> L
 class LibsslServer:
     """TLS as a server (g3.net.tls.provider.ServerTLS)."""
 
-    def __init__(
-        self, options: ServerTLSOptions, alpn: tuple[str, ...], tickets: TicketKeys | None, pairs: tuple[CertificatePair, ...] = ()
-    ) -> None:
+    def __init__(self, options: ServerTLSOptions, alpn: tuple[str, ...], tickets: TicketKeys | None, pairs: tuple[CertificatePair, ...] = ()) -> None:
         problems = server_problems(options)
         if problems:
             raise ConfigError(problems)

@@ -79,4 +79,3 @@ class SM2Key:
 def _unavailable(lib: Library) -> LibraryError:
     lib.crypto.ERR_clear_error()
     return LibraryError(f"{lib.version} was built without SM2 and SM3")
-

@@ -41,16 +41,12 @@ async def connect(stream: Any, tls: ClientTLS, name: str, *, port: int = 0, time
     return await _shake(stream, tls, lambda sock: tls.open(sock, name, port), timeout)
 
 
-async def accept(
-    stream: Any, tls: ServerTLS, *, timeout: float | None = None
-) -> TLSStream | TLSOverStream:
+async def accept(stream: Any, tls: ServerTLS, *, timeout: float | None = None) -> TLSStream | TLSOverStream:
     """Speak TLS as a server; the same guarantees as L{connect}."""
     return await _shake(stream, tls, tls.open, timeout)
 
 
-async def _shake(
-    stream: Any, side: Side, open_: Callable[[socket.socket | None], Any], timeout: float | None
-) -> TLSStream | TLSOverStream:
+async def _shake(stream: Any, side: Side, open_: Callable[[socket.socket | None], Any], timeout: float | None) -> TLSStream | TLSOverStream:
     seconds = side.handshake_timeout if timeout is None else timeout
     reactor = stream.reactor
     sock, local, peer = _own_socket(stream)

@@ -342,4 +342,3 @@ class TLSStream(Stream):
             self.side.ended(self._tls)
             self._tls = None
         self._held = None
-

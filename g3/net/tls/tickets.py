@@ -271,4 +271,3 @@ class FleetKeys:
 
     def __len__(self) -> int:
         return len(self._decrypts)
-

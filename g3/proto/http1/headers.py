@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Header fields: the checks every HTTP/1 head shares (RFC 9110 section 5, RFC 9112 sections 5 to 7).
 
-A head is split once at CRLF. A single C{translate} proves that nothing but those CRLFs is a control byte, which covers bare CR, bare LF,
-NUL and the rest; the name of each field is looked up in a dictionary of names already proven to be tokens.
+A head is split once at CRLF. Most lines have been seen before, in this connection or another one, and what there is to do with them was found out
+then: L{FieldLines} knows them as a whole. Of the others one C{translate} proves that none has a control byte, which covers bare CR, bare LF, NUL and
+the rest, and the name is looked up in a dictionary of names already proven to be tokens.
 
 Where a byte is sought in bytes, C{find} does it: C{in} first asks whether what is sought is a number, and makes an exception when it is not.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from g3.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 #: How a body is framed (RFC 9112 section 6). LENGTH is never 0: an empty body is NONE.
 NONE, LENGTH, CHUNKED, UNTIL_CLOSE = range(4)
@@ -38,6 +39,13 @@ _TOKEN_BYTES = frozenset(TOKEN)
 _MAX_NAMES = 4096
 _MAX_NAME = 64
 _MAX_LENGTH_DIGITS = 18
+_MAX_LINES = 4096
+_MAX_LINE = 128
+#: Never remembered longer than their message.
+_SECRETS = frozenset({b"authorization", b"cookie", b"proxy-authorization", b"set-cookie"})
+
+#: What a parser has to do with a line: the kind of its name, the line, and its value as C{read} has it.
+Special = tuple[int, bytes, Any]
 
 
 class HTTPError(ProtocolError):
@@ -76,6 +84,36 @@ class FieldKinds(dict[bytes, int]):
         return kind
 
 
+class FieldLines(dict[bytes, "Special | None"]):
+    """Field line to what the parser has to do with it: None is nothing but to pass it on.
+
+    At most 4096 lines of at most 128 bytes, then it starts afresh; none with credentials or cookies. C{lines[line]} of what is no field line raises
+    HTTPError, and so it does for a value that C{read} refuses.
+    """
+
+    __slots__ = ("_kinds", "_read")
+
+    def __init__(self, kinds: FieldKinds, read: Callable[[int, bytes, bytes], Special]) -> None:
+        """@param read: called with kind, line and value (with its white space) of a line whose kind is not 0."""
+        super().__init__()
+        self._kinds = kinds
+        self._read = read
+
+    def __missing__(self, line: bytes) -> Special | None:
+        if line.translate(PLAIN) is not line:
+            raise HTTPError("control byte in the header", self._kinds.status)
+        name, colon, value = line.partition(b":")
+        kind = self._kinds[name]
+        if not colon:
+            raise HTTPError("header field without a colon", self._kinds.status)
+        special = self._read(kind, line, value) if kind else None
+        if len(line) <= _MAX_LINE and name.lower() not in _SECRETS:
+            if len(self) >= _MAX_LINES:
+                self.clear()
+            self[line] = special
+        return special
+
+
 def find_end(buffer: bytes | bytearray, start: int = 0, seen: int = 0, limit: int = MAX_HEAD, status: int = 431) -> int:
     """Where the head that begins at C{start} ends (just past its empty line), or -1 when more bytes are needed.
 
@@ -105,20 +143,19 @@ def _refuse_early(buffer: bytes | bytearray, start: int, seen: int, status: int)
 
 
 def split_head(head: bytes, max_fields: int, status: int, too_many: int) -> list[bytes]:
-    """The lines of C{head}, without its empty line; none of them has a control byte but HTAB. One empty line before the first is dropped.
+    """The lines of C{head}, without its empty line. One empty line before the first is dropped; the first has no control byte but HTAB.
 
     @raise HTTPError: C{too_many} when there are over C{max_fields} fields, else C{status}.
     """
-    if head[-4:] != b"\r\n\r\n":
+    lines = head.split(b"\r\n")
+    if lines.pop() or not lines or lines.pop() or not lines:
         raise HTTPError("incomplete header", status)
-    lines = head[:-4].split(b"\r\n")
-    text = b"".join(lines)
-    if text.translate(PLAIN) is not text:
-        raise HTTPError("control byte in the header", status)
     if not lines[0]:
         del lines[0]
         if not lines:
             raise HTTPError("no start line", status)
+    if lines[0].translate(PLAIN) is not lines[0]:
+        raise HTTPError("control byte in the header", status)
     if len(lines) - 1 > max_fields:
         raise HTTPError("too many header fields", too_many)
     return lines

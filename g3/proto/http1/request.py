@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from g3.proto.http1.headers import (
     CHUNKED,
@@ -13,7 +13,9 @@ from g3.proto.http1.headers import (
     NONE,
     OWS,
     FieldKinds,
+    FieldLines,
     HTTPError,
+    Special,
     field_value,
     field_values,
     find_end,
@@ -25,9 +27,14 @@ from g3.proto.http1.headers import (
 )
 from g3.proto.http1.uri import valid_host
 
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
 __all__ = ["CHUNKED", "LENGTH", "NONE", "HTTPError", "Request", "find_end", "parse_request"]
 
-_HOST, _CONNECTION, _LENGTH, _CODING, _DROP, _CREDENTIALS, _EXPECT, _TE, _UPGRADE, _AUTHORIZATION = range(1, 11)
+_HOST, _CONNECTION, _LENGTH, _CODING, _DROP, _CREDENTIALS, _TE, _UPGRADE, _AUTHORIZATION = range(1, 10)
+#: What a line of the kinds _CONNECTION and _LENGTH may turn out to be.
+_KEEP_ALIVE, _CLOSE, _ODD_LENGTH = range(10, 13)
 
 _KINDS = FieldKinds(
     {
@@ -41,7 +48,6 @@ _KINDS = FieldKinds(
         b"proxy-authentication-info": _DROP,
         b"http2-settings": _DROP,
         b"proxy-authorization": _CREDENTIALS,
-        b"expect": _EXPECT,
         b"te": _TE,
         b"upgrade": _UPGRADE,
         b"authorization": _AUTHORIZATION,
@@ -54,18 +60,17 @@ _METHODS: Final = frozenset({b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"CONN
 _IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
 _MAX_METHOD: Final = 64
 _VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
-_NO_OPTIONS: Final[list[bytes]] = []
+_NO_OPTIONS: Final[tuple[bytes, ...]] = ()
 #: What these name is never removed because Connection names it: it frames or routes the message.
 _KEPT: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"te", b"keep-alive", b"close"})
-_KEEP_ALIVE: Final = frozenset({b" keep-alive", b" Keep-Alive", b"keep-alive"})
-_CLOSE: Final = frozenset({b" close", b" Close", b"close"})
+_BY_OPTION: Final[dict[tuple[bytes, ...], int]] = {(b"keep-alive",): _KEEP_ALIVE, (b"close",): _CLOSE}
 
 
 class Request:
     """One request head.
 
     C{forward_lines} are the raw field lines to send on (no CRLF): those that are for this hop only are gone, TE and Transfer-Encoding
-    stand, and so does Host, at C{host_index} (-1: none). No Connection line is among them: the sender adds its own. The values of
+    stand, and so does Host. No Connection line is among them: the sender adds its own. The values of
     Content-Length and Transfer-Encoding are spelled in the one way that every recipient reads alike.
     C{content_length} is None when there was none or Transfer-Encoding rules; C{body} says how the body is framed.
     """
@@ -74,14 +79,11 @@ class Request:
         "body",
         "chunked",
         "content_length",
-        "expect_continue",
         "forward_lines",
         "head_size",
         "host",
-        "host_index",
         "keep_alive",
         "method",
-        "options",
         "personal",
         "proxy_authorization",
         "target",
@@ -98,16 +100,12 @@ class Request:
     forward_lines: list[bytes]
     #: The value of Host, valid (maybe empty), or None: only HTTP/1.0 may go without.
     host: bytes | None
-    host_index: int
     content_length: int | None
     chunked: bool
     #: Whether the client may send another request after this one.
     keep_alive: bool
-    #: The lower-case Connection (and Proxy-Connection) options other than keep-alive and close.
-    options: list[bytes]
     #: The value of Upgrade, which is not forwarded.
     upgrade: bytes | None
-    expect_continue: bool
     #: The value of TE.
     te: bytes | None
     #: The value of Proxy-Authorization, which is not forwarded.
@@ -124,6 +122,11 @@ class Request:
         return field_values(self.forward_lines, b"user-agent")
 
     @property
+    def expect_continue(self) -> bool:
+        """Whether the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1)."""
+        return any(value.lower() == b"100-continue" for value in field_values(self.forward_lines, b"expect"))
+
+    @property
     def idempotent(self) -> bool:
         """Whether it may be sent twice: no other request must be retried by a proxy."""
         return self.method in _IDEMPOTENT
@@ -136,19 +139,42 @@ class Request:
         """Take every field called C{name} (lower case) off."""
         self.drop({name})
 
-    def drop(self, names: set[bytes]) -> None:
+    def drop(self, names: AbstractSet[bytes]) -> None:
         """Take every field off whose lower-case name is in C{names}."""
         self.forward_lines = [line for line in self.forward_lines if line.partition(b":")[0].lower() not in names]
-        self.host_index = next((index for index, line in enumerate(self.forward_lines) if line[:5].lower() == b"host:"), -1)
 
     def set_host(self, value: bytes) -> None:
         """Make C{value} the Host, keeping the place and the case of the line that is there."""
         self.host = value
-        if self.host_index < 0:
-            self.forward_lines.insert(0, b"Host: " + value)
-            self.host_index = 0
-        else:
-            self.forward_lines[self.host_index] = self.forward_lines[self.host_index][:5] + b" " + value
+        lines = self.forward_lines
+        for index, line in enumerate(lines):
+            if line[:5].lower() == b"host:":
+                lines[index] = line[:5] + b" " + value
+                return
+        lines.insert(0, b"Host: " + value)
+
+
+def _read(kind: int, line: bytes, value: bytes) -> Special:
+    if kind == _HOST:
+        value = value.strip(OWS)
+        if not valid_host(value):
+            raise HTTPError("bad Host")
+        return kind, line, value
+    if kind == _CONNECTION:
+        options = tuple(parse_options(value, 400))
+        return _BY_OPTION.get(options, kind), line, options
+    if kind == _LENGTH:
+        number = parse_length(value, 400)
+        return (kind if line == _spell_length(line, number) else _ODD_LENGTH), line, number
+    return kind, line, value.strip(OWS)
+
+
+def _spell_length(line: bytes, number: int) -> bytes:
+    return b"%b: %d" % (line.partition(b":")[0], number)
+
+
+_LINES: Final = FieldLines(_KINDS, _read)
+_known: Final = _LINES.__getitem__
 
 
 def parse_request(head: bytes, max_fields: int = MAX_FIELDS) -> Request:  # long: one pass, no call per field, is what makes it fast
@@ -158,63 +184,57 @@ def parse_request(head: bytes, max_fields: int = MAX_FIELDS) -> Request:  # long
     """
     lines = split_head(head, max_fields, 400, 431)
     request = Request()
-    version = _parse_request_line(request, lines[0])
-    del lines[0]
+    version = _parse_request_line(request, lines.pop(0))
+    request.forward_lines = lines
     request.head_size = len(head)
     host: bytes | None = None
     length: int | None = None
     codings: list[bytes] | None = None
-    options: list[bytes] = _NO_OPTIONS
+    options = _NO_OPTIONS
+    gone: list[bytes] = []
     keep_alive = version == 11
     close = False
-    request.host_index = -1
     request.upgrade = request.te = request.proxy_authorization = None
-    request.expect_continue = request.personal = False
-    kinds = _KINDS
-    forward = request.forward_lines = []
-    keep = forward.append
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        kind = kinds[name]
-        if not colon:
-            raise HTTPError("header field without a colon")
-        if not kind:
-            keep(line)
-        elif kind == _HOST:
+    request.personal = False
+    for kind, line, value in filter(None, map(_known, lines)):
+        if kind == _HOST:
             if host is not None:
                 raise HTTPError("two Host fields")
-            host = value.strip(OWS)
-            if not valid_host(host):
-                raise HTTPError("bad Host")
-            request.host_index = len(forward)
-            keep(line)
-        elif kind == _CONNECTION:
-            if value in _KEEP_ALIVE:
-                keep_alive = True
-            elif value in _CLOSE:
-                close = True
-            else:
-                options = options + parse_options(value, 400)
-        elif kind == _AUTHORIZATION:
+            host = value
+            continue
+        if kind == _AUTHORIZATION:
             request.personal = True
-            keep(line)
-        elif kind == _LENGTH:
-            number = parse_length(value, 400)
+            continue
+        if kind == _KEEP_ALIVE:
+            keep_alive = True
+        elif kind == _CLOSE:
+            close = True
+        elif kind == _CONNECTION:
+            options += value
+        elif kind in (_LENGTH, _ODD_LENGTH):
             if length is None:
-                keep(b"%b: %d" % (name, number))
-            elif length != number:
+                length = value
+                if kind == _ODD_LENGTH:
+                    lines[lines.index(line)] = _spell_length(line, value)
+                continue
+            if length != value:
                 raise HTTPError("two Content-Length fields")
-            length = number
         elif kind == _CODING:
             if codings is None:
-                keep(name + b": chunked")
-            codings = [value] if codings is None else [*codings, value]
-        else:
-            _note(request, kind, value, line)
+                lines[lines.index(line)] = line.partition(b":")[0] + b": chunked"
+                codings = [value]
+                continue
+            codings.append(value)
+        elif _note(request, kind, value):
+            continue
+        gone.append(line)
+    for line in gone:
+        lines.remove(line)
     request.host = host
     if options:
-        keep_alive, close, options = _apply_options(request, options, keep_alive, close)
-    request.options = options
+        keep_alive = keep_alive or b"keep-alive" in options
+        close = close or b"close" in options
+        request.drop(frozenset(options) - _KEPT)
     request.keep_alive = keep_alive and not close
     if host is None and version == 11:
         raise HTTPError("no Host")
@@ -253,30 +273,18 @@ def _bad_version(method: bytes, version: bytes) -> HTTPError:
     return HTTPError("bad request line")
 
 
-def _note(request: Request, kind: int, value: bytes, line: bytes) -> None:
-    value = value.strip(OWS)
+def _note(request: Request, kind: int, value: bytes) -> bool:
+    """Note a line of the less usual kinds. Whether it is passed on."""
     if kind == _CREDENTIALS:
         if request.proxy_authorization is not None:
             raise HTTPError("two Proxy-Authorization fields")
         request.proxy_authorization = value
-    elif kind == _EXPECT:
-        request.expect_continue = request.expect_continue or value.lower() == b"100-continue"
-        request.forward_lines.append(line)
     elif kind == _TE:
         request.te = value if request.te is None else request.te + b", " + value
-        request.forward_lines.append(line)
+        return True
     elif kind == _UPGRADE:
         request.upgrade = value if request.upgrade is None else request.upgrade + b", " + value
-
-
-def _apply_options(request: Request, options: list[bytes], keep_alive: bool, close: bool) -> tuple[bool, bool, list[bytes]]:
-    keep_alive = keep_alive or b"keep-alive" in options
-    close = close or b"close" in options
-    options = [option for option in options if option not in {b"keep-alive", b"close"}]
-    named = set(options) - _KEPT
-    if named:
-        request.drop(named)
-    return keep_alive, close, options
+    return False
 
 
 def _use_codings(request: Request, values: list[bytes]) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from g3.proto.http1 import headers
 from g3.proto.http1.headers import (
@@ -15,7 +15,9 @@ from g3.proto.http1.headers import (
     NONE,
     UNTIL_CLOSE,
     FieldKinds,
+    FieldLines,
     HTTPError,
+    Special,
     field_value,
     parse_codings,
     parse_length,
@@ -23,9 +25,14 @@ from g3.proto.http1.headers import (
     split_head,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
 __all__ = ["CHUNKED", "LENGTH", "NONE", "UNTIL_CLOSE", "HTTPError", "Response", "find_end", "parse_response"]
 
 _CONNECTION, _LENGTH, _CODING, _DROP, _UPGRADE = range(1, 6)
+#: What a line of the kind _CONNECTION may turn out to be.
+_KEEP_ALIVE, _CLOSE = range(6, 8)
 
 _KINDS = FieldKinds(
     {
@@ -39,8 +46,8 @@ _KINDS = FieldKinds(
     502,
 )
 _KEPT: Final = frozenset({b"content-length", b"transfer-encoding", b"keep-alive", b"close"})
-_KEEP_ALIVE: Final = frozenset({b" keep-alive", b" Keep-Alive", b"keep-alive"})
-_CLOSE: Final = frozenset({b" close", b" Close", b"close"})
+_BY_OPTION: Final[dict[tuple[bytes, ...], int]] = {(b"keep-alive",): _KEEP_ALIVE, (b"close",): _CLOSE}
+_NO_OPTIONS: Final[tuple[bytes, ...]] = ()
 
 
 class Response:
@@ -57,7 +64,6 @@ class Response:
         "forward_lines",
         "head_size",
         "keep_alive",
-        "options",
         "status",
         "status_line",
         "upgrade",
@@ -68,7 +74,7 @@ class Response:
     status: int
     #: 10 or 11.
     version: int
-    #: The whole status line as it came, without CRLF.
+    #: The whole status line without CRLF.
     status_line: bytes
     forward_lines: list[bytes]
     #: NONE, LENGTH, CHUNKED or UNTIL_CLOSE.
@@ -77,8 +83,6 @@ class Response:
     content_length: int | None
     chunked: bool
     keep_alive: bool
-    #: The lower-case Connection options other than keep-alive and close.
-    options: list[bytes]
     #: The value of Upgrade, which is not among C{forward_lines}.
     upgrade: bytes | None
     #: Bytes of the head on the wire.
@@ -102,7 +106,7 @@ class Response:
         """Take every field called C{name} (lower case) off."""
         self.drop({name})
 
-    def drop(self, names: set[bytes]) -> None:
+    def drop(self, names: AbstractSet[bytes]) -> None:
         """Take every field off whose lower-case name is in C{names}."""
         self.forward_lines = [line for line in self.forward_lines if line.partition(b":")[0].lower() not in names]
 
@@ -116,6 +120,19 @@ def find_end(buffer: bytes | bytearray, start: int = 0, seen: int = 0, limit: in
     return headers.find_end(buffer, start, seen, limit, 502)
 
 
+def _read(kind: int, line: bytes, value: bytes) -> Special:
+    if kind == _LENGTH:
+        return kind, line, parse_length(value, 502)
+    if kind == _CONNECTION:
+        options = tuple(parse_options(value, 502))
+        return _BY_OPTION.get(options, kind), line, options
+    return kind, line, value.strip(headers.OWS)
+
+
+_LINES: Final = FieldLines(_KINDS, _read)
+_known: Final = _LINES.__getitem__
+
+
 def parse_response(head: bytes, method: bytes, max_fields: int = MAX_FIELDS) -> Response:  # long: one pass, no call per field
     """Parse a whole head, its empty line included, that answers a request of C{method}.
 
@@ -123,59 +140,47 @@ def parse_response(head: bytes, method: bytes, max_fields: int = MAX_FIELDS) -> 
     """
     lines = split_head(head, max_fields, 502, 502)
     response = Response()
-    line = lines[0]
+    line = lines.pop(0)
     response.status_line = line
-    response.version, response.status = _parse_status_line(line if len(line) <= 13 else line[:13])
-    del lines[0]
+    version, status = _parse_status_line(line if len(line) <= 13 else line[:13])
+    response.version, response.status = version, status
+    response.forward_lines = lines
     response.head_size = len(head)
     length: int | None = None
     codings: list[bytes] | None = None
-    options: list[bytes] = []
-    keep_alive = response.version == 11
+    options = _NO_OPTIONS
+    gone: list[bytes] = []
+    keep_alive = version == 11
     close = False
     response.upgrade = None
-    kinds = _KINDS
-    forward = response.forward_lines = []
-    keep = forward.append
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        kind = kinds[name]
-        if not colon:
-            raise HTTPError("header field without a colon", 502)
-        if not kind:
-            keep(line)
-        elif kind == _LENGTH:
-            number = parse_length(value, 502)
+    for kind, line, value in filter(None, map(_known, lines)):
+        if kind == _LENGTH:
             if length is None:
-                keep(line)
-            elif length != number:
+                length = value
+                continue
+            if length != value:
                 raise HTTPError("two Content-Length fields", 502)
-            length = number
+        elif kind == _KEEP_ALIVE:
+            keep_alive = True
+        elif kind == _CLOSE:
+            close = True
         elif kind == _CONNECTION:
-            if value in _KEEP_ALIVE:
-                keep_alive = True
-            elif value in _CLOSE:
-                close = True
-            else:
-                options += parse_options(value, 502)
+            options += value
         elif kind == _CODING:
             codings = [value] if codings is None else [*codings, value]
-            keep(line)
+            continue
         elif kind == _UPGRADE:
-            value = value.strip(headers.OWS)
             response.upgrade = value if response.upgrade is None else response.upgrade + b", " + value
+        gone.append(line)
+    for line in gone:
+        lines.remove(line)
     if options:
         keep_alive = keep_alive or b"keep-alive" in options
         close = close or b"close" in options
-        options = [option for option in options if option not in {b"keep-alive", b"close"}]
-        named = set(options) - _KEPT
-        if named:
-            response.drop(named)
-    response.options = options
+        response.drop(frozenset(options) - _KEPT)
     response.keep_alive = keep_alive and not close
     response.content_length = length
     response.chunked = False
-    status = response.status
     if codings is None and status >= 200 and status != 204 and status != 304 and method != b"HEAD" and method != b"CONNECT":
         if length is None:
             response.body = UNTIL_CLOSE

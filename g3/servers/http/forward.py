@@ -30,8 +30,9 @@ from g3.interfaces import IHTTPForward
 from g3.logs.task import TaskEvent
 from g3.net.coroutine import begin
 from g3.proto.http1.body import WHOLE, Unchunked, request_reader, response_reader
+from g3.proto.http1.headers import find_end
 from g3.proto.http1.reply import CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE
-from g3.proto.http1.response import CHUNKED, LENGTH, UNTIL_CLOSE, find_end, parse_response
+from g3.proto.http1.response import CHUNKED, LENGTH, UNTIL_CLOSE, parse_response
 from g3.relay.flow import HIGH_WATER, hold, release, unsent
 from g3.relay.pipe import End, Pipe
 from g3.route import final_escaper
@@ -343,7 +344,7 @@ class Forward(Exchange):
         config = self.client.server.config
         try:
             while self.response is None and not self.ended:
-                end = find_end(data, 0, scanned, config.rsp_header_max_size)
+                end = find_end(data, 0, scanned, config.rsp_header_max_size, 502)
                 if end < 0:
                     self._partial = data
                     return

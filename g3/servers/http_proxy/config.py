@@ -44,9 +44,7 @@ class HTTPProxyConfig(HTTPServerConfig, AuditKeys, TLSKeys, DestinationKeys):
     )
     allow_custom_host: bool = key(Bool(), default=True, doc="Let the Host header name another host than the URI; if not, 409.")
     enable_http2: bool = key(Bool(), default=False, doc="Speak HTTP/2 with clients that want it, by ALPN; needs tls_server. Not of upstream.")
-    enable_masque_udp: bool = key(
-        Bool(), default=False, doc="Serve CONNECT-UDP (RFC 9298) over HTTP/1.1; 501 without. Not of upstream."
-    )
+    enable_masque_udp: bool = key(Bool(), default=False, doc="Serve CONNECT-UDP (RFC 9298) over HTTP/1.1; 501 without. Not of upstream.")
     drop_default_port_in_host: bool = key(Bool(), default=False, doc="Take :80 (http) or :443 (https) off the Host header.")
     http_forward_mark_upstream: bool = key(Bool(), default=False, doc="Add X-BD-Upstream-Id to responses.")
     echo_chained_info: bool = key(Bool(), default=False, doc="Add X-BD-Upstream-Addr and X-BD-Outgoing-IP to responses.")

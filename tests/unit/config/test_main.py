@@ -97,7 +97,7 @@ class FileTests(SynchronousTestCase):
             told(problems),
             [
                 '4:1: unknown key "escapers" in the main configuration; did you mean "escaper"?',
-                '5:1: a key must be a string, not the number 5',
+                "5:1: a key must be a string, not the number 5",
             ],
         )
 

@@ -64,7 +64,8 @@ def parse(text: str) -> tuple[DirectFixedConfig | None, list[str]]:
 
 class ConfigTests(SynchronousTestCase):
     def test_every_upstream_key_is_read(self) -> None:
-        made, said = parse("""
+        made, said = parse(
+            """
             name: direct
             type: direct_fixed
             shared_logger: shared
@@ -88,7 +89,8 @@ class ConfigTests(SynchronousTestCase):
             tcp_connect: {max_retry: 1, each_timeout: 5s}
             happy_eyeballs: {connection_attempt_delay: 200ms}
             use_proxy_protocol: 2
-        """.replace("yes", "true"))
+        """.replace("yes", "true")
+        )
         self.assertEqual(said, [])
         assert made is not None
         self.assertEqual((made.resolver, made.shared_logger, made.extra_metrics_tags), ("r", "shared", (("site", "one"),)))

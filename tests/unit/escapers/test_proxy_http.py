@@ -84,9 +84,7 @@ class Configuration(SynchronousTestCase):
 
     def test_several_proxies_with_weights(self) -> None:
         config = self.good("resolver: r, proxy_addr: [{addr: 'a:1', weight: 2}, '[2001:db8::1]:2', b], proxy_addr_pick_policy: ketama")
-        self.assertEqual(
-            config.proxy_addr, (Weighted(Upstream("a", 1), 2.0), Weighted(Upstream("2001:db8::1", 2)), Weighted(Upstream("b", 3128)))
-        )
+        self.assertEqual(config.proxy_addr, (Weighted(Upstream("a", 1), 2.0), Weighted(Upstream("2001:db8::1", 2)), Weighted(Upstream("b", 3128))))
         self.assertIs(config.proxy_addr_pick_policy, PickPolicy.KETAMA)
         self.assertEqual(config.families, {4, 6})
         self.assertEqual(dump_map(config)["proxy_addr"], [{"addr": "a:1", "weight": 2.0}, "[2001:db8::1]:2", "b:3128"])
@@ -463,7 +461,6 @@ class Choosing(EscaperTestCase):
         for _ in range(4):
             self.keep(await escaper.tcp_connect(self.task()))
         self.assertEqual((len(self.peer.connections), len(other.connections)), (2, 2))
-
 
 
 class InsideTunnels(EscaperTestCase):

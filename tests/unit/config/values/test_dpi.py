@@ -78,9 +78,7 @@ class InspectionTests(SynchronousTestCase):
         limits = SizeLimits(ftp_greeting_msg=1000, http_request_uri=2000, imap_greeting_msg=600, nats_info_line=3000, ldap_request_msg=1024)
         self.assertEqual(
             parse(ProtocolInspectionValue(), text),
-            ProtocolInspection(
-                inspect_max_depth=5, data0_buffer_size=8000, data0_wait_timeout=30.0, data0_read_timeout=2.0, data0_size_limit=limits
-            ),
+            ProtocolInspection(inspect_max_depth=5, data0_buffer_size=8000, data0_wait_timeout=30.0, data0_read_timeout=2.0, data0_size_limit=limits),
         )
 
     def test_nothing_is_the_defaults(self) -> None:
