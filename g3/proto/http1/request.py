@@ -56,7 +56,6 @@ _KINDS = FieldKinds(
     400,
 )
 _METHODS: Final = frozenset({b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"PATCH", b"TRACE"})
-#: Methods that may be sent again when nobody knows whether they were heard (RFC 9110 section 9.2.2).
 _IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
 _MAX_METHOD: Final = 64
 _VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
@@ -82,6 +81,7 @@ class Request:
         "forward_lines",
         "head_size",
         "host",
+        "idempotent",
         "keep_alive",
         "method",
         "personal",
@@ -93,6 +93,8 @@ class Request:
     )
 
     method: bytes
+    #: Whether it may be sent twice: no other request must be retried by a proxy (RFC 9110 section 9.2.2).
+    idempotent: bool
     #: The request target as it came: SP-free and free of control bytes, not looked into.
     target: bytes
     #: 10 or 11.
@@ -125,11 +127,6 @@ class Request:
     def expect_continue(self) -> bool:
         """Whether the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1)."""
         return any(value.lower() == b"100-continue" for value in field_values(self.forward_lines, b"expect"))
-
-    @property
-    def idempotent(self) -> bool:
-        """Whether it may be sent twice: no other request must be retried by a proxy."""
-        return self.method in _IDEMPOTENT
 
     def get(self, name: bytes) -> bytes | None:
         """The value of the first forwarded field called C{name} (lower case), or None."""
@@ -249,8 +246,10 @@ def parse_request(head: bytes, max_fields: int = MAX_FIELDS) -> Request:  # long
 
 
 def _parse_request_line(request: Request, line: bytes) -> int:
-    method, _, rest = line.partition(b" ")
-    target, _, version = rest.partition(b" ")
+    try:
+        method, target, version = line.split(b" ")
+    except ValueError:
+        raise HTTPError("bad request line") from None
     if version == b"HTTP/1.1":
         number = 11
     elif version == b"HTTP/1.0":
@@ -262,6 +261,7 @@ def _parse_request_line(request: Request, line: bytes) -> int:
     if not target or target.find(b"\t") >= 0:
         raise HTTPError("bad request line")
     request.method = method
+    request.idempotent = method in _IDEMPOTENT
     request.target = target
     request.version = number
     return number

@@ -104,7 +104,13 @@ def _to_a_label(data: bytes) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _parse_authority(data: bytes, default_port: int) -> tuple[str, int]:
+def parse_authority(data: bytes, default_port: int) -> tuple[str, int]:
+    """Host and port of C{host[:port]}; no userinfo. Answers are cached (4096 of at most 512 bytes).
+
+    @raise HTTPError: 400 when it is none.
+    """
+    if len(data) > _MAX_AUTHORITY:  # and never remembered
+        raise HTTPError("host too long")
     end = data.find(b"]") + 1
     colon = data.find(b":", end)
     if colon < 0:
@@ -115,16 +121,6 @@ def _parse_authority(data: bytes, default_port: int) -> tuple[str, int]:
     if not port.isdigit() or len(port) > 5 or not 0 < int(port) < 65536:
         raise HTTPError("bad port")
     return parse_host(data[:colon]), int(port)
-
-
-def parse_authority(data: bytes, default_port: int) -> tuple[str, int]:
-    """Host and port of C{host[:port]}; no userinfo. Answers are cached (4096 of at most 512 bytes).
-
-    @raise HTTPError: 400 when it is none.
-    """
-    if len(data) > _MAX_AUTHORITY:
-        raise HTTPError("host too long")
-    return _parse_authority(data, default_port)
 
 
 def valid_host(value: bytes) -> bool:
@@ -151,11 +147,10 @@ def parse_target(method: bytes, target: bytes) -> Target:
         return Target(AUTHORITY, "", host, port, b"")
     if target[:7] == b"http://":
         slash = target.find(b"/", 7)
-        if slash > 0:
-            name = target[7:slash]
-            if name.find(b"@") < 0 and name.find(b"?") < 0 and target.find(b"#") < 0:  # find: see headers
-                host, port = parse_authority(name, 80)
-                return Target(ABSOLUTE, "http", host, port, target[slash:])
+        if 7 < slash < _MAX_AUTHORITY and target.find(b"#", slash) < 0:  # find: see headers
+            site = _parse_site(target[7:slash])
+            if site is not None:
+                return Target(ABSOLUTE, "http", site[0], site[1], target[slash:])
     elif target[:1] == b"/":
         return Target(ORIGIN, "", "", 0, target.partition(b"#")[0])
     elif target == b"*":
@@ -163,6 +158,12 @@ def parse_target(method: bytes, target: bytes) -> Target:
             raise HTTPError("asterisk-form is for OPTIONS")
         return Target(ASTERISK, "", "", 0, target)
     return _parse_absolute(method, target)
+
+
+@lru_cache(maxsize=4096)
+def _parse_site(name: bytes) -> tuple[str, int] | None:
+    """Host and port of what stands between C{http://} and the next slash; None where there is more to it than an authority."""
+    return None if any(byte in b"@?#" for byte in name) else parse_authority(name, 80)
 
 
 def _parse_absolute(method: bytes, target: bytes) -> Target:

@@ -245,7 +245,8 @@ class ClientConnection:
             self._full = True
             self.stream.registerProducer(self, True)
             return
-        self.resume()
+        if self._paused:
+            self.resume()
         if self.buffer:
             self._go_on()
 
@@ -294,7 +295,8 @@ class ClientConnection:
         elif closes or self.lost:
             upstream.discard()
         else:
-            self.close_kept()
+            if self.kept is not None:
+                self.close_kept()
             self.kept = upstream
             upstream.keeper = self
 

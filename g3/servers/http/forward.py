@@ -96,7 +96,7 @@ class Forward(Exchange):
     task_type = "HttpForward"
 
     def __init__(self, client: Client, request: Request, target: Target, now: float, task: Task | None = None) -> None:
-        super().__init__(client, request, target, now, task)
+        Exchange.__init__(self, client, request, target, now, task)  # super() makes an object
         #: The TLS that we speak with the upstream.
         self.tls = target.tls
         self.reused = False
@@ -106,7 +106,7 @@ class Forward(Exchange):
         #: Monotonic seconds of: head sent, all sent, response head received, all received; 0 until then.
         self.times = [0.0, 0.0, 0.0, 0.0]
         self._connecting: Deferred[None] | None = None
-        self._request_body: Any = request_reader(request, client.server.config.body_line_max_length)
+        self._request_body: Any = request_reader(request, client.server.config.body_line_max_length) if request.body else None
         self._response_body: Any = None
         self._head = self._first = self._partial = b""
         #: The end of a chunked request body, from its last chunk on, until all of it is there and known to be good.
@@ -131,7 +131,7 @@ class Forward(Exchange):
             server.stats.forbidden_dest_denied += 1
             self.fail(DestDenied())
             return
-        if server.config.flush_task_log_on_created:
+        if self.marks is not None and server.config.flush_task_log_on_created:
             self.note(TaskEvent.CREATED)
         self._choose()
 
@@ -239,24 +239,24 @@ class Forward(Exchange):
         self._send(UpstreamConnection(connection, key))
 
     def _send(self, upstream: UpstreamConnection) -> None:
-        client, task = self.client, self.task
+        client, task, request = self.client, self.task, self.request
         self.upstream = upstream
         upstream.exchange = self
-        if self.marks is not None:
-            self.marks.mark_upstream(upstream.stream)
         task.connect = upstream.notes
         task.stage = _CONNECTED
         now = client.server.clock()
         task.ready = now - task.created
-        if client.server.config.flush_task_log_on_connected:
-            self.note(TaskEvent.CONNECTED)
+        if self.marks is not None:
+            self.marks.mark_upstream(upstream.stream)
+            if client.server.config.flush_task_log_on_connected:
+                self.note(TaskEvent.CONNECTED)
         task.stage = _RELAYING
-        if self.request.personal or self.request.proxy_authorization is not None:
+        if request.personal or request.proxy_authorization is not None:
             upstream.private = True
         if upstream.lost:  # it spoke, or ended, before it was asked
             self._broken(UpstreamReadFailed())
             return
-        self._head = self.target.head(self.request, upstream.absolute_form, upstream.header_lines, client.keeps_upstream())
+        self._head = self.target.head(request, upstream.absolute_form, upstream.header_lines, client.keeps_upstream())
         upstream.stream.write(self._head + self._first if self._first else self._head)
         self.times[0] = now
         if self.wants_body:
@@ -385,7 +385,7 @@ class Forward(Exchange):
         self.origin_status = self.rsp_status = response.status
         self._head = self._first = b""
         client.deadline = NEVER
-        self.times[2] = server.clock()
+        now = self.times[2] = server.clock()
         if not server.online or response.body == UNTIL_CLOSE or (self.wants_body and not response.keep_alive):
             request.keep_alive = False
         lines = response.forward_lines
@@ -396,11 +396,14 @@ class Forward(Exchange):
         elif request.version == 10:
             lines.append(CONNECTION_KEEP_ALIVE)
         first = response.status_line if response.version == 11 else b"HTTP/1.1" + response.status_line[8:]
-        head = b"\r\n".join((first, *lines, b"\r\n"))
-        out = head + (data[:used] if self._unchunked is None else self._unchunked.take()) if used else head
+        if used:
+            begun = data if used == len(data) else data[:used]
+            out = b"\r\n".join([first, *lines, b"", begun if self._unchunked is None else self._unchunked.take()])
+        else:
+            out = b"\r\n".join([first, *lines, b"\r\n"])
         if body.done:
             self._write_end(out)
-            self._response_done(used == len(data))
+            self._response_done(used == len(data), now)
         else:
             client.stream.write(out)
             self._more()
@@ -423,7 +426,7 @@ class Forward(Exchange):
         out = (data if clean else data[:used]) if self._unchunked is None else self._unchunked.take()
         if body.done:
             self._write_end(out)
-            self._response_done(clean)
+            self._response_done(clean, self.client.server.clock())
         else:
             self.client.stream.write(out)
             if not self.ended:
@@ -454,11 +457,11 @@ class Forward(Exchange):
             self.upstream_ended()
         else:
             pipe.source.resumeProducing()
-            self._response_done(True)
+            self._response_done(True, self.client.server.clock())
 
-    def _response_done(self, clean: bool) -> None:
+    def _response_done(self, clean: bool, now: float) -> None:
         """C{clean}: nothing came after the body, so the connection may be used again."""
-        self.times[3] = self.client.server.clock()
+        self.times[3] = now
         if not clean and self.response is not None:
             self.response.keep_alive = False
         if self.wants_body and self.response is not None and self.response.keep_alive:
@@ -487,7 +490,7 @@ class Forward(Exchange):
             self._finish()
         elif self.response.body == UNTIL_CLOSE:
             self._response_body.done = True
-            self._response_done(True)
+            self._response_done(True, self.client.server.clock())
         else:
             self.fail(ClosedByUpstream("closed by upstream in the middle of its response"))
 

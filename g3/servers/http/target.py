@@ -53,4 +53,4 @@ class Target:
             connection = b"" if request.te is None else b"Connection: TE\r\n"
         path = self.uri.absolute() if absolute else self.uri.path_query
         line = request.method + b" " + path + (b" HTTP/1.1" if request.version == 11 else b" HTTP/1.0")
-        return b"\r\n".join((line, *request.forward_lines, header_lines + connection + b"\r\n"))
+        return b"\r\n".join([line, *request.forward_lines, header_lines + connection + b"\r\n"])

@@ -42,10 +42,10 @@ class Targets:
         """
         uri = parse_target(request.method, request.target)
         if self._masque_udp and request.upgrade is not None:
-            return Target(self._udp(request, uri), None, "", self._path(request))
+            return Target(self._udp(request, uri), None, "", None if self._path_header is None else self._path(request))
         if uri.form != AUTHORITY:
             uri = self._forwarded(request, uri)
-        path = self._path(request)
+        path = None if self._path_header is None else self._path(request)
         if not self._custom_host and request.host and self._host_name(request) != uri.host:
             raise ProtocolError("Host does not match the request target", 409)
         if uri.scheme != "https":
@@ -99,9 +99,6 @@ class Targets:
             request.set_host(name)
 
     def _path(self, request: Request) -> PathSelection | None:
-        return self._path_selection(request) if self._path_header is not None else None
-
-    def _path_selection(self, request: Request) -> PathSelection | None:
         """The number id a client asks for; the header is for us alone."""
         name = self._path_header or b""
         value = request.get(name)

@@ -144,7 +144,9 @@ class Others(SynchronousTestCase):
     def test_what_is_remembered_is_bounded(self) -> None:
         for number in range(5000):
             parse_authority(b"h%d.example" % number, 80)
-        self.assertLessEqual(uri._parse_authority.cache_info().currsize, 4096)
+            parse_target(b"GET", b"http://h%d.example/" % number)
+        self.assertLessEqual(uri.parse_authority.cache_info().currsize, 4096)
+        self.assertLessEqual(uri._parse_site.cache_info().currsize, 4096)
 
 
 class WellKnown(SynchronousTestCase):
