@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,6 @@ from tests.functional.upstream import Named, copied, main_files, types_named
 from tests.upstream import upstream_dir
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
 
 UNAVAILABLE = re.compile(
@@ -38,27 +37,17 @@ ERROR_LINE = re.compile(r"^\S+\.yaml:\d+(?::\d+)?: (?!warning)", re.MULTILINE)
 MAIN_FILES = 60
 
 
-class Tried:
-    """All files tried, once for all tests, several at a time."""
+class Copy:
+    """The files as they are tried, one copy for all tests of a process."""
 
     def __init__(self) -> None:
         self.scratch = tempfile.TemporaryDirectory(prefix="g3upstream")
         self.root = copied(Path(self.scratch.name).resolve())
-        paths = main_files(self.root)
-        with ThreadPoolExecutor(max_workers=3) as pool:
-            ran = pool.map(lambda path: run_g3proxy("--test-config", "--config", str(path)), paths)
-            self.results: dict[str, tuple[Path, subprocess.CompletedProcess[str]]] = {
-                str(path.relative_to(self.root)): (path, result) for path, result in zip(paths, ran, strict=True)
-            }
 
 
-_tried: list[Tried] = []
-
-
-def tried() -> Tried:
-    if not _tried:
-        _tried.append(Tried())
-    return _tried[0]
+@cache
+def copy() -> Copy:
+    return Copy()
 
 
 class UpstreamConfigTests(SynchronousTestCase):
@@ -72,8 +61,8 @@ class UpstreamConfigTests(SynchronousTestCase):
         """C{--json-schema} accepts the file and its dump, and the dump has the same effect."""
         layout, components, validator = answers.layout(), answers.components(), Draft202012Validator(answers.schema())
         loaded = 0
-        for path, result in tried().results.values():
-            if result.returncode != 0:
+        for path in main_files(copy().root):
+            if not all(named.built for named in types_named(path)):
                 continue
             loaded += 1
             first = load(path, components, Problems(), layout)
@@ -93,7 +82,8 @@ class UpstreamConfigTests(SynchronousTestCase):
 
     def check(self, name: str) -> None:
         """The exit status fits what the file names, and each type that is missing is named once."""
-        path, result = tried().results[name]
+        path = copy().root / name
+        result = run_g3proxy("--test-config", "--config", str(path))
         said = result.stdout + result.stderr
         missing = Counter(named for named in types_named(path) if not named.built)
         named = Counter(

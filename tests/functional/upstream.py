@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -81,7 +82,12 @@ class Named:
 
     @property
     def built(self) -> bool:
-        return Components.discover().find(self.kind, self.type) is not None
+        return _components().find(self.kind, self.type) is not None
+
+
+@cache
+def _components() -> Components:
+    return Components.discover()
 
 
 def nodes_of(section: Any, main: Path) -> Iterator[dict[str, Any]]:
