@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs C{trial g3}, holds the outcome against the floor in tests/floor.txt, and closes with the counts.
+"""Runs C{trial g3}, or the tests that are named, holds the outcome against the floor in tests/floor.txt, and closes with the counts.
+
+C{--slowest N} before the names: say which N tests and modules took longest.
 
 Exit status 0 when nothing failed and at least as many tests ran as the floor says. With C{CI=true} in the environment a skip is a
 failure too: there everything is installed, so that a skip is a test that silently went away.
@@ -17,11 +19,12 @@ ROOT = Path(__file__).resolve().parent.parent
 SUMMARY = re.compile(r"^(?:PASSED|FAILED)(?: \((.*)\))?$")
 
 
-def run_trial(arguments: list[str]) -> tuple[int, dict[str, int] | None]:
+def run_trial(arguments: list[str], slowest: int = 0) -> tuple[int, dict[str, int] | None]:
     """Trial's exit status, and the counts of its last summary line, None when it wrote none."""
     # Most tests wait for other programs: as many at once as there are processors.
     side_by_side = ["-j", str(os.cpu_count() or 1)] if not arguments else []
-    command = [sys.executable, "-m", "twisted.trial", *side_by_side, *(arguments or ["g3"])]
+    trial = ["-m", "twisted.trial"] if not slowest else [str(ROOT / "tools" / "timed_trial.py"), str(slowest)]
+    command = [sys.executable, *trial, *side_by_side, *(arguments or ["g3"])]
     counts: dict[str, int] | None = None
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, cwd=ROOT, text=True, errors="replace", **pipes) as trial:
@@ -50,7 +53,10 @@ def judge(status: int, counts: dict[str, int], floor: int, skips_allowed: bool) 
 
 
 def main(arguments: list[str]) -> int:
-    status, counts = run_trial(arguments)
+    slowest = 0
+    if arguments[:1] == ["--slowest"]:
+        slowest, arguments = int(arguments[1]), arguments[2:]
+    status, counts = run_trial(arguments, slowest)
     if counts is None:
         print("trial wrote no summary", "0 passed, 1 failed, 0 skipped", sep="\n")
         return 1

@@ -16,9 +16,9 @@ from g3 import test_suite as hook
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def load_runner() -> Any:
-    """tools/run_tests.py as a module."""
-    spec = importlib.util.spec_from_file_location("run_tests", ROOT / "tools" / "run_tests.py")
+def load_tool(name: str) -> Any:
+    """tools/NAME.py as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -74,7 +74,7 @@ class JudgeTests(SynchronousTestCase):
     """What tools/run_tests.py thinks of an outcome."""
 
     def setUp(self) -> None:
-        self.judge = load_runner().judge
+        self.judge = load_tool("run_tests").judge
 
     def test_enough_tests_and_no_fault_is_good(self) -> None:
         """Nothing to complain of."""
@@ -92,3 +92,21 @@ class JudgeTests(SynchronousTestCase):
     def test_the_status_of_trial_counts(self) -> None:
         """It may fail for what is in no count."""
         self.assertEqual(len(self.judge(1, {"successes": 10}, 10, skips_allowed=True)), 1)
+
+
+class SlowestTests(SynchronousTestCase):
+    """What tools/timed_trial.py says of the time tests took."""
+
+    def test_the_slowest_come_first_and_modules_are_summed(self) -> None:
+        """As many of each as are asked for."""
+        said = load_tool("timed_trial").slowest(2, {"m.a.T.x": 1.0, "m.a.T.y": 2.0, "m.b.T.z": 2.5})
+        self.assertEqual(said[0], "5.5 s in 3 tests")
+        self.assertEqual([line.split()[-1] for line in said[1:]], ["m.b.T.z", "m.a.T.y", "m.a", "m.b"])
+
+    def test_each_test_of_a_run_is_timed(self) -> None:
+        """Named or not, side by side or not."""
+        words = [sys.executable, str(ROOT / "tools" / "run_tests.py"), "--slowest", "1", "tests.unit.test_ids"]
+        ran = subprocess.run(words, capture_output=True, text=True, check=False)
+        self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
+        self.assertRegex(ran.stdout, r"slowest test: \d+\.\d\d s tests\.unit\.test_ids\.IdTests\.test_\w+\n")
+        self.assertRegex(ran.stdout, r"slowest module: \d+\.\d\d s tests\.unit\.test_ids\n")
