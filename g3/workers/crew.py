@@ -8,25 +8,19 @@ snapshot; when a reload was committed while it started, it is brought up before 
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import socket
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from g3.errors import ConfigError
 from g3.workers import link as words
 from g3.workers.member import Member, ProcessEnd, WorkerLink
-from g3.workers.nursery import MAX_MESSAGE
+from g3.workers.nursery_link import LAST_DELAY, NurseryLink
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -42,16 +36,13 @@ TICK: Final = 1.0
 #: Looks without a beat after which a worker hangs: more than its longest step; and while it does what is known to take long.
 HANG_TICKS: Final = 5
 BUSY_TICKS: Final = 120
-#: Seconds to wait before a replacement: none at first, then from the one to the other; a worker that served so long was no bad start.
+#: Seconds to wait before a replacement: none at first, then from this to LAST_DELAY; a worker that served so long was no bad start.
 FIRST_DELAY: Final = 0.25
-LAST_DELAY: Final = 30.0
 GOOD_RUN: Final = 10.0
 #: The delay at which a daemon that never served gives up.
 HOPELESS: Final = 2.0
-#: Seconds until the nursery is started again.
-RESTART_DELAY: Final = 0.5
-#: Seconds before it is tried again to start one that could not be.
-START_DELAY: Final = 5.0
+#: How often the nursery may end at the start before it has forked anybody.
+MOST_RESTARTS: Final = 3
 
 
 @dataclass(slots=True)
@@ -63,117 +54,6 @@ class Place:
     delay: float = 0.0
     served_at: float | None = None
     timer: Any = None
-
-
-@implementer(IReadDescriptor)
-class NurseryLink:
-    """The nursery as its supervisor sees it. It is started again when it ends."""
-
-    def __init__(self, reactor: Any, memory: Memory, what: Sequence[str], born: Callable[[int, int, int], None]) -> None:
-        self._reactor = reactor
-        self._memory = memory
-        self._what = list(what)
-        self._born = born
-        self._process: subprocess.Popen[bytes] | None = None
-        self._socket: socket.socket | None = None
-        self._stopped = False
-        #: Called when it is gone; whoever it owed a worker must ask again.
-        self.lost: Callable[[], None] = lambda: None
-
-    def start(self) -> None:
-        """Start the process. Raises OSError."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        descriptors = (theirs.fileno(), self._memory.descriptor)
-        arguments = [*map(str, descriptors), str(self._memory.slots), *self._what]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        with theirs:
-            try:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "g3.workers.nursery", *arguments], pass_fds=descriptors, stdin=subprocess.DEVNULL, env=environment
-                )
-            except OSError:
-                ours.close()
-                raise
-        ours.setblocking(False)
-        self._socket = ours
-        self._reactor.addReader(self)
-
-    def fork(self, slot: int, sock: socket.socket) -> None:
-        """Ask for a worker in C{slot} that has C{sock}; C{born(slot, pid, pidfd)} tells that it is there."""
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                socket.send_fds(self._socket, [b'{"slot": %d}' % slot], [sock.fileno()])
-
-    def stop(self) -> None:
-        """It ends with its last worker."""
-        self._stopped = True
-        self._close()
-
-    def _close(self) -> None:
-        if self._socket is not None:
-            self._reactor.removeReader(self)
-            self._socket.close()
-            self._socket = None
-
-    def wait(self, seconds: float) -> None:
-        """Wait for its end."""
-        if self._process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(seconds)
-
-    def fileno(self) -> int:
-        return -1 if self._socket is None else self._socket.fileno()
-
-    def logPrefix(self) -> str:
-        return "nursery"
-
-    def doRead(self) -> None:
-        while self._socket is not None:
-            try:
-                data, descriptors, _, _ = socket.recv_fds(self._socket, MAX_MESSAGE, 1)
-            except BlockingIOError:
-                return
-            except OSError:
-                data, descriptors = b"", []
-            if not data:
-                self._gone()
-                return
-            self._heard(json.loads(data), descriptors)
-
-    def connectionLost(self, reason: object) -> None:
-        """The reactor stops."""
-        self.stop()
-
-    def _heard(self, message: dict[str, int], descriptors: list[int]) -> None:
-        if "status" in message:
-            self._tell_end(message["pid"], message["status"])
-        else:
-            self._born(message["slot"], message["pid"], descriptors[0])
-
-    @staticmethod
-    def _tell_end(pid: int, status: int) -> None:
-        code = os.waitstatus_to_exitcode(status)
-        if code:
-            log.error("worker with pid {pid} ended {how}", pid=pid, how=f"by signal {-code}" if code < 0 else f"with status {code}")
-
-    def _gone(self) -> None:
-        self._close()
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-        log.error("the process that forks workers ended; it is started again")
-        self._reactor.callLater(RESTART_DELAY, self._restart)
-
-    def _restart(self) -> None:
-        if self._stopped:
-            return
-        try:
-            self.start()
-        except OSError as error:  # no memory, no descriptor, or our user may not run the interpreter
-            log.error("the process that forks workers cannot be started: {error}", error=error)
-            self._reactor.callLater(START_DELAY, self._restart)
-        else:
-            self.lost()
 
 
 class Crew:
@@ -205,7 +85,7 @@ class Crew:
         self._snapshot = snapshot
         self._setup = setup
         become = "" if user is None else "{}:{}:{:d}".format(*user, admin)
-        self._nursery = NurseryLink(reactor, memory, [entry, reactor_module, become, *modules], self._born)
+        self._nursery = NurseryLink(reactor, memory, [entry, reactor_module, become, *modules], self._born, self._unborn)
         self._nursery.lost = self._orphaned
         self.places = [Place(slot) for slot in range(memory.slots)]
         self.generation = 0
@@ -243,6 +123,10 @@ class Crew:
     def serving(self) -> list[Member]:
         """The workers that serve."""
         return [member for member in self._members() if member.generation and member.linked]
+
+    def _settled(self) -> list[Member]:
+        """Those who go with the others from one configuration to the next. Who is rising does so by itself."""
+        return [member for member in self.serving() if not member.rising]
 
     def _members(self) -> list[Member]:
         return [place.member for place in self.places if place.member is not None]
@@ -292,7 +176,7 @@ class Crew:
     async def stage(self, configuration: IConfiguration) -> None:
         """Have all prepare. Raises ConfigError when one cannot; then all have rolled back."""
         snapshot = self._snapshot(configuration)
-        members = self.serving()
+        members = self._settled()
         results = await _all(self._stage_one(member, self.generation + 1, snapshot, self._listeners.keyed(member.slot)) for member in members)
         problems = [problem for result in results if isinstance(result, ConfigError) for problem in result.problems]
         if problems:
@@ -311,14 +195,14 @@ class Crew:
 
     async def roll_back(self) -> None:
         """Have all forget what was staged."""
-        await _all(self._or_kill(member, member.roll_back()) for member in self.serving())
+        await _all(self._or_kill(member, member.roll_back()) for member in self._settled())
 
     async def commit(self, configuration: IConfiguration) -> None:
         """Have all go over: one first, and when it cannot, nobody does.
 
         @raise ConfigError: it could not.
         """
-        staged = [member for member in self.serving() if member.staged]
+        staged = [member for member in self._settled() if member.staged]
         for first in staged[:1]:
             try:
                 await first.commit()
@@ -333,7 +217,7 @@ class Crew:
         await _all(self._or_kill(member, member.commit()) for member in staged[1:])
         for place in self.places:
             # Who began to serve between stage and commit.
-            if place.member in self.serving() and place.member.generation != self.generation and place.member not in staged:
+            if place.member in self._settled() and place.member.generation != self.generation and place.member not in staged:
                 Deferred.fromCoroutine(self._bring_up(place, place.member))
 
     async def _or_kill(self, member: Member, step: Awaitable[None]) -> None:
@@ -374,8 +258,16 @@ class Crew:
         else:
             Deferred.fromCoroutine(self._bring_up(place, member))
 
+    def _unborn(self, slot: int, why: str) -> None:
+        """It cannot be forked now: as one that ended at once."""
+        place = self.places[slot]
+        if place.member is not None and not place.member.pid:
+            log.error("worker {slot} cannot be started: {why}", slot=slot, why=why)
+            self._ended(place, place.member)
+
     async def _bring_up(self, place: Place, member: Member) -> None:
         """Have a new worker serve what is committed."""
+        member.rising = True
         try:
             known: dict[str, socket.socket] = {}
             while member.generation != self.generation and self._configuration is not None:
@@ -394,6 +286,7 @@ class Crew:
                 log.error("{member} could not be started: {error}", member=member, error=error)
             member.kill()
             return
+        member.rising = False
         place.served_at = self._reactor.seconds()
         self.memory.serving[place.slot] = 1
         if self._ready is not None and all(each.member is not None and each.member.generation for each in self.places):
@@ -461,6 +354,9 @@ class Crew:
 
     def _orphaned(self) -> None:
         """The nursery is a new one: it does not know whom the old one was to fork."""
+        if self._ready is not None and self._nursery.vain >= MOST_RESTARTS:
+            self._give_up(ConfigError("the process that forks workers ends before it has forked one"))
+            return
         for place in self.places:
             if place.member is not None and not place.member.pid:
                 member, place.member = place.member, None

@@ -75,7 +75,8 @@ class WorkerLink(words.Link):
 
 
 class Member:
-    """A worker process. C{generation} is that of the configuration it serves, 0 until it serves; C{staged} that of one it has prepared."""
+    """A worker process. C{generation} is that of the configuration it serves, 0 until it serves; C{staged} that of one it has prepared; C{rising}
+    that it is being brought to what is committed, by itself."""
 
     def __init__(self, slot: int, link: WorkerLink) -> None:
         self.slot = slot
@@ -85,6 +86,7 @@ class Member:
         self.linked = True
         self.generation = 0
         self.staged = 0
+        self.rising = False
         #: What the watch saw last, and how often since.
         self.beat = -1
         self.missed = 0

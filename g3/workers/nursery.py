@@ -7,7 +7,7 @@ once, when the daemon started: a worker is there at once, and runs the code of i
 It is a guard, too: when the supervisor is gone, it sees to it that the workers end, also one that hangs.
 
 Messages are JSON, one a packet, over a C{SOCK_SEQPACKET} pair. To us: C{{"slot": n}} with a socket for the worker. From us:
-C{{"slot": n, "pid": p}} with a pidfd, later C{{"pid": p, "status": s}} (wait status).
+C{{"slot": n, "pid": p}} with a pidfd, later C{{"pid": p, "status": s}} (wait status); or C{{"slot": n, "error": "why"}}.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 #: Bytes of a message.
 MAX_MESSAGE = 4096
-#: Seconds without a beat after which a worker without a supervisor is killed.
+#: Seconds without a beat after which a worker without a supervisor is killed; and while it does what is known to take long.
 HANG = 5.0
+BUSY_HANG = 120.0
 _PR_SET_NAME = 15
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -73,7 +74,10 @@ class Nursery:
             return False
         slot = int(json.loads(data)["slot"])
         with socket.socket(fileno=descriptors[0]) as sock:
-            self._fork(slot, sock)
+            try:
+                self._fork(slot, sock)
+            except OSError as error:  # too many processes, no memory
+                self._tell({"slot": slot, "error": error.strerror})
         return True
 
     def _fork(self, slot: int, sock: socket.socket) -> None:
@@ -82,7 +86,11 @@ class Nursery:
             self._child(slot, sock)
         self._slots[pid] = slot
         # It cannot be reaped, nor its number be used again, before we ask for it.
-        pidfd = os.pidfd_open(pid)
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)  # nobody could watch it
+            raise
         try:
             self._tell({"slot": slot, "pid": pid}, [pidfd])
         finally:
@@ -136,7 +144,7 @@ class Nursery:
                 beat, since = seen.get(pid, (-1, now))
                 if row.beat != beat:
                     seen[pid] = (row.beat, now)
-                elif now - since > HANG and not row.busy:
+                elif now - since > (BUSY_HANG if row.busy else HANG):
                     os.kill(pid, signal.SIGKILL)
 
 

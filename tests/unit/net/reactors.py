@@ -36,11 +36,12 @@ KINDS: dict[str, Callable[[], Any]] = {
 
 
 class Readers(Clock):
-    """A clock that descriptors can be added to, to be read when a test says."""
+    """A clock that descriptors can be added to, to be read, or written to, when a test says."""
 
     def __init__(self) -> None:
         super().__init__()
         self.readers: list[Any] = []
+        self.writers: list[Any] = []
 
     def addReader(self, reader: Any) -> None:
         self.readers.append(reader)
@@ -48,6 +49,13 @@ class Readers(Clock):
     def removeReader(self, reader: Any) -> None:
         if reader in self.readers:
             self.readers.remove(reader)
+
+    def addWriter(self, writer: Any) -> None:
+        self.writers.append(writer)
+
+    def removeWriter(self, writer: Any) -> None:
+        if writer in self.writers:
+            self.writers.remove(writer)
 
 
 class ReactorTestCase(SynchronousTestCase):
