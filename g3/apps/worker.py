@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel, globalLogBeginner
 from twisted.python.reflect import namedAny
+from zope.interface import implementer
 
 from g3.apps.daemon import Seat, Settings
 from g3.component import PROXY
@@ -45,6 +47,23 @@ BEAT = 0.25
 MAX_LINES = 200
 
 
+@implementer(IPushProducer)
+class Backlog:
+    """Whether the link has so much to send that what nobody needs is left out: a supervisor that hangs reads nothing."""
+
+    def __init__(self) -> None:
+        self.full = False
+
+    def pauseProducing(self) -> None:
+        self.full = True
+
+    def resumeProducing(self) -> None:
+        self.full = False
+
+    def stopProducing(self) -> None:
+        """The link has ended."""
+
+
 class Worker(words.Link):
     """The worker's end of the link, and all that is behind it."""
 
@@ -55,6 +74,7 @@ class Worker(words.Link):
         self._memory = memory
         self._row = memory.rows[slot]
         self._lines = 0
+        self._backlog = Backlog()
         self._share = Share(memory, slot)
         self._listeners = ListenerPool(
             reactor, bind=_not_ours, acceptor=partial(SharedListener, share=self._share), datagrams=DatagramPool(bind=_not_ours)
@@ -73,6 +93,10 @@ class Worker(words.Link):
         self._linked = True
         self._lowest = LogLevel.info
         self.lost = self._orphaned
+
+    def makeConnection(self, transport: Any) -> None:
+        super().makeConnection(transport)
+        transport.registerProducer(self._backlog, True)
 
     def _beat(self) -> None:
         self._row.beat += 1
@@ -239,7 +263,7 @@ class Worker(words.Link):
         if not self._linked:
             return
         level = event.get("log_level", LogLevel.info)
-        if level < self._lowest or self._lines >= MAX_LINES:
+        if level < self._lowest or self._lines >= MAX_LINES or self._backlog.full:
             return
         self._lines += 1
         with contextlib.suppress(Exception):

@@ -70,6 +70,7 @@ class G3Reactor(EPollReactor):
         if fd in self._reads:
             return
         if fd in self._writes:
+            self._hangups.pop(fd, None)
             self._poller.modify(fd, _BOTH)
         elif fd in self._hangups:
             del self._hangups[fd]

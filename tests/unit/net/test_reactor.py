@@ -10,13 +10,16 @@ import sys
 import tempfile
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.protocol import Factory
 
 from g3.net.reactor import G3Reactor
 from g3.net.transport import Stream
 from tests.unit.net.reactors import ReactorTestCase, Recorder, reset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class _Descriptor:
@@ -183,10 +186,15 @@ class G3ReactorTests(ReactorTestCase):
         self.assertEqual(one.hangups[-1:], [True])
 
     def test_reading_takes_over_from_the_watch(self) -> None:
-        """addReader on a watched descriptor ends the watch."""
-        one, theirs = self.descriptor(lambda: got.append(one.sock.recv(10)) if not got else None)
+        """addReader on a watched descriptor ends the watch, also of one that is written to."""
+        self.check_reading_takes_over()
+        self.check_reading_takes_over(self.reactor.addWriter)
+
+    def check_reading_takes_over(self, and_so: Callable[[Any], object] = lambda _: None) -> None:
+        one, theirs = self.descriptor(lambda: got.append(one.sock.recv(10)) if not got else None, lambda: None)
         got: list[bytes] = []
         self.reactor.addHangup(one)
+        and_so(one)
         self.reactor.addReader(one)
         theirs.send(b"x")
         self.turn()
@@ -195,6 +203,7 @@ class G3ReactorTests(ReactorTestCase):
         theirs.close()
         self.settle()
         self.assertEqual(one.hangups, [])
+        self.reactor.removeWriter(one)
 
     def test_files_are_polled_all_the_same(self) -> None:
         """What epoll refuses goes to continuous polling as on the stock reactor."""
