@@ -44,7 +44,6 @@ class ControlProtocol(LineReceiver):
 
     def __init__(self) -> None:
         self._timer: IDelayedCall | None = None
-        self._busy = False
 
     def connectionMade(self) -> None:
         self.factory.clients.append(self)
@@ -55,7 +54,6 @@ class ControlProtocol(LineReceiver):
 
     def lineReceived(self, line: bytes) -> None:
         self._stop_waiting()
-        self._busy = True
         self.pauseProducing()  # type: ignore[no-untyped-call]
         done: Deferred[tuple[bytes, Sequence[int]]] = Deferred.fromCoroutine(self._answer(line))
         done.addCallback(self._answered)
@@ -84,7 +82,6 @@ class ControlProtocol(LineReceiver):
             return failure(ControlError(f"internal error: {type(error).__name__}: {error}")), ()
 
     def _answered(self, outcome: tuple[bytes, Sequence[int]]) -> None:
-        self._busy = False
         if self.transport is None or not self.connected:
             return
         line, descriptors = outcome

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from g3.metrics.stats import TCP, UDP, Row, Stats
+from g3.metrics.stats import Row, Stats, TrafficStats, traffic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class EscaperStats(Stats):
+class EscaperStats(TrafficStats):
     """What an escaper did. Bytes are those above TCP or UDP, so TLS counts as sent.
 
     C{tcp_connect_success} counts connects that succeeded, C{tcp_connect_establish} those that a task then used.
@@ -21,8 +21,6 @@ class EscaperStats(Stats):
         "connection_attempt",
         "connection_establish",
         "forbidden_ip_blocked",
-        "in_bytes",
-        "out_bytes",
         "task_total",
         "tcp_connect_attempt",
         "tcp_connect_error",
@@ -34,10 +32,6 @@ class EscaperStats(Stats):
         "tls_handshake_timeout",
         "tls_peer_closure_abortive",
         "tls_peer_closure_orderly",
-        "udp_in_bytes",
-        "udp_in_packets",
-        "udp_out_bytes",
-        "udp_out_packets",
     )
 
     task_total: int
@@ -54,12 +48,6 @@ class EscaperStats(Stats):
     tls_peer_closure_orderly: int
     tls_peer_closure_abortive: int
     forbidden_ip_blocked: int
-    in_bytes: int
-    out_bytes: int
-    udp_in_bytes: int
-    udp_in_packets: int
-    udp_out_bytes: int
-    udp_out_packets: int
 
     counters: ClassVar[tuple[Row, ...]] = (
         ("task_total", "escaper.task.total", ()),
@@ -76,12 +64,7 @@ class EscaperStats(Stats):
         ("tls_peer_closure_orderly", "escaper.tls.peer.closure.orderly", ()),
         ("tls_peer_closure_abortive", "escaper.tls.peer.closure.abortive", ()),
         ("forbidden_ip_blocked", "escaper.forbidden.ip_blocked", ()),
-        ("out_bytes", "escaper.traffic.out.bytes", TCP),
-        ("in_bytes", "escaper.traffic.in.bytes", TCP),
-        ("udp_out_packets", "escaper.traffic.out.packets", UDP),
-        ("udp_out_bytes", "escaper.traffic.out.bytes", UDP),
-        ("udp_in_packets", "escaper.traffic.in.packets", UDP),
-        ("udp_in_bytes", "escaper.traffic.in.bytes", UDP),
+        *traffic("escaper"),
     )
 
     def __init__(self, name: str, extra_tags: Mapping[str, str] | None = None) -> None:

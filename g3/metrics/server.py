@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from g3.metrics.stats import TCP, UDP, Row, Stats
+from g3.metrics.stats import TCP, Row, TrafficStats, traffic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from g3.metrics.sample import Tags
 
 
-class ServerStats(Stats):
+class ServerStats(TrafficStats):
     """What a server did. Bytes are application bytes: above TLS, and of traffic with clients only."""
 
     __slots__ = (
@@ -21,15 +21,9 @@ class ServerStats(Stats):
         "forbidden_auth_failed",
         "forbidden_dest_denied",
         "forbidden_user_blocked",
-        "in_bytes",
         "online",
-        "out_bytes",
         "total_connections",
         "total_tasks",
-        "udp_in_bytes",
-        "udp_in_packets",
-        "udp_out_bytes",
-        "udp_out_packets",
         "untrusted_alive",
         "untrusted_in_bytes",
         "untrusted_total",
@@ -41,12 +35,6 @@ class ServerStats(Stats):
     forbidden_auth_failed: int
     forbidden_dest_denied: int
     forbidden_user_blocked: int
-    in_bytes: int
-    out_bytes: int
-    udp_in_bytes: int
-    udp_in_packets: int
-    udp_out_bytes: int
-    udp_out_packets: int
     untrusted_total: int
     untrusted_alive: int
     untrusted_in_bytes: int
@@ -57,12 +45,7 @@ class ServerStats(Stats):
         ("forbidden_auth_failed", "server.forbidden.auth_failed", ()),
         ("forbidden_dest_denied", "server.forbidden.dest_denied", ()),
         ("forbidden_user_blocked", "server.forbidden.user_blocked", ()),
-        ("in_bytes", "server.traffic.in.bytes", TCP),
-        ("out_bytes", "server.traffic.out.bytes", TCP),
-        ("udp_in_packets", "server.traffic.in.packets", UDP),
-        ("udp_in_bytes", "server.traffic.in.bytes", UDP),
-        ("udp_out_packets", "server.traffic.out.packets", UDP),
-        ("udp_out_bytes", "server.traffic.out.bytes", UDP),
+        *traffic("server"),
         ("untrusted_total", "server.task.untrusted_total", ()),
         ("untrusted_in_bytes", "server.traffic.untrusted_in.bytes", TCP),
     )

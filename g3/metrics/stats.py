@@ -71,3 +71,28 @@ class Stats:
             if value or attribute in self._gauged:
                 self._gauged.add(attribute)
                 yield Sample(name, GAUGE, value, rows[attribute + name], state)
+
+
+class TrafficStats(Stats):
+    """Those of a node that carries bytes and datagrams; C{traffic} makes their rows."""
+
+    __slots__ = ("in_bytes", "out_bytes", "udp_in_bytes", "udp_in_packets", "udp_out_bytes", "udp_out_packets")
+
+    in_bytes: int
+    out_bytes: int
+    udp_in_bytes: int
+    udp_in_packets: int
+    udp_out_bytes: int
+    udp_out_packets: int
+
+
+def traffic(kind: str) -> tuple[Row, ...]:
+    """The counters of a L{TrafficStats}; C{kind} begins the names of its metrics."""
+    return (
+        ("in_bytes", f"{kind}.traffic.in.bytes", TCP),
+        ("out_bytes", f"{kind}.traffic.out.bytes", TCP),
+        ("udp_in_packets", f"{kind}.traffic.in.packets", UDP),
+        ("udp_in_bytes", f"{kind}.traffic.in.bytes", UDP),
+        ("udp_out_packets", f"{kind}.traffic.out.packets", UDP),
+        ("udp_out_bytes", f"{kind}.traffic.out.bytes", UDP),
+    )

@@ -62,8 +62,40 @@ class Carrier(Protocol):
         """Bytes sent that the far end may not have."""
 
 
+class Socketless:
+    """What ITCPTransport wants of a socket, of a stream that has none."""
+
+    __slots__ = ()
+
+    socket = None
+    local: SocketAddress
+    peer: SocketAddress
+
+    def getPeer(self) -> Any:
+        return twisted_address(self.peer)
+
+    def getHost(self) -> Any:
+        return twisted_address(self.local)
+
+    def getTcpNoDelay(self) -> bool:
+        return True
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Nothing is held back anyway."""
+
+    def getTcpKeepAlive(self) -> bool:
+        return False
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """Who carries it has to."""
+
+    def detach(self) -> Any:
+        """@raise RuntimeError: always."""
+        raise RuntimeError("this stream has no socket to give away")
+
+
 @implementer(IStream, ITCPTransport, IPushProducer, IConsumer)
-class ChannelStream:
+class ChannelStream(Socketless):
     """One stream over a L{Carrier}. Nobody reads until C{start}.
 
     Guarantees as of L{g3.net.transport.Stream}: no protocol method is called from inside C{write} and its like or from C{feed}'s caller's stack
@@ -77,8 +109,6 @@ class ChannelStream:
         "error", "local", "on_close", "peer", "protocol", "queued", "reactor", "read_limits", "read_size", "tls", "write_closed", "write_failed",
         "write_limits",
     )  # fmt: skip
-
-    socket = None
 
     def __init__(self, reactor: Any, carrier: Carrier, *, local: SocketAddress, peer: SocketAddress, tls: TLSInfo | None = None) -> None:
         self.reactor = reactor
@@ -133,28 +163,6 @@ class ChannelStream:
     def unsent(self) -> int:
         """Bytes that an abort now would lose."""
         return self.queued + (0 if self._lost is not None else self._carrier.unacknowledged())
-
-    def getPeer(self) -> Any:
-        return twisted_address(self.peer)
-
-    def getHost(self) -> Any:
-        return twisted_address(self.local)
-
-    def getTcpNoDelay(self) -> bool:
-        return True
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """Nothing is held back anyway."""
-
-    def getTcpKeepAlive(self) -> bool:
-        return False
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        """The connection's to do."""
-
-    def detach(self) -> Any:
-        """@raise RuntimeError: always."""
-        raise RuntimeError("a stream of many has no socket to give away")
 
     # -- what the connection tells
 

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from g3.errors import ConfigError
-from g3.net.sockopts import PlainSocket, bind_to_interface, set_keepalive, set_mark, set_transparent
+from g3.net.sockopts import PlainSocket, bind_to_interface, bound, set_keepalive, set_mark, set_transparent
 from g3.net.transport import plain_address
 
 if TYPE_CHECKING:
@@ -44,11 +44,7 @@ RESERVE_PART: Final = 8
 #: Accepts while draining; a bound, since new clients may come in as fast as they are taken.
 DRAIN_LIMIT: Final = 65536
 
-#: (ip, port) of what the socket module gives.
-normal_address = plain_address
-
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
 # Of asm-generic/socket.h; the socket module has no names for them.
 _SO_ATTACH_FILTER: Final = 26
@@ -70,12 +66,7 @@ def bind_tcp(options: TCPListen, *, reuse_port: bool = False) -> socket.socket:
     """
     host, port = options.address
     try:
-        try:
-            return _bind(options, host, port, reuse_port)
-        except OSError as error:
-            if host != "::" or options.ipv6_only or error.errno not in _NO_IPV6:
-                raise
-            return _bind(options, "0.0.0.0", port, reuse_port)
+        return bound(options, lambda host: _bind(options, host, port, reuse_port))
     except OSError as error:
         raise _refusal(host, port, error) from error
 

@@ -7,16 +7,21 @@ Every function raises OSError as the kernel gave it; callers know whether that i
 from __future__ import annotations
 
 import _socket
+import errno
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from g3.net.options import Keepalive, SocketBuffer, TCPMisc, UDPMisc
+    from collections.abc import Callable
+
+    from g3.net.options import Keepalive, SocketBuffer, TCPListen, TCPMisc, UDPListen, UDPMisc
 
 # Of linux/in.h and linux/in6.h; the socket module has no names for them before Python 3.12.
 IP_TRANSPARENT: Final = 19
 IP_BIND_ADDRESS_NO_PORT: Final = 24
 IPV6_TRANSPARENT: Final = 75
+
+_NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
 #: What makes the sockets of connections: the base of socket.socket, which has all that a transport uses. What the subclass adds (enums for the
 #: constants, C{makefile}) costs two microseconds for each connection.
@@ -97,6 +102,17 @@ def set_mark(sock: socket.socket, mark: int) -> None:
 def bind_to_interface(sock: socket.socket, interface: str) -> None:
     """Send and receive through one network device only."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
+
+
+def bound(options: TCPListen | UDPListen, bind: Callable[[str], socket.socket]) -> socket.socket:
+    """What C{bind(host)} returns for the address of C{options}: C{[::]} on a host without IPv6 is that of IPv4. Raises OSError."""
+    host, _ = options.address
+    try:
+        return bind(host)
+    except OSError as error:
+        if host != "::" or options.ipv6_only or error.errno not in _NO_IPV6:
+            raise
+        return bind("0.0.0.0")
 
 
 def set_transparent(sock: socket.socket) -> None:

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from g3.errors import ConfigError
-from g3.net.sockopts import bind_to_interface, set_buffers, set_udp_misc
+from g3.net.sockopts import bind_to_interface, bound, set_buffers, set_udp_misc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +27,6 @@ _log = Logger()
 #: Datagrams per wake-up.
 BATCH: Final = 64
 
-_NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
-
 
 def bind_udp(options: UDPListen, *, reuse_port: bool = False) -> socket.socket:
     """A non-blocking bound socket with everything C{options} ask for. C{[::]} receives IPv4 too unless C{ipv6_only} is set; on a host without
@@ -38,12 +36,7 @@ def bind_udp(options: UDPListen, *, reuse_port: bool = False) -> socket.socket:
     """
     host, port = options.address
     try:
-        try:
-            return _bind(options, host, port, reuse_port)
-        except OSError as error:
-            if host != "::" or options.ipv6_only or error.errno not in _NO_IPV6:
-                raise
-            return _bind(options, "0.0.0.0", port, reuse_port)
+        return bound(options, lambda host: _bind(options, host, port, reuse_port))
     except OSError as error:
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         reason = os.strerror(error.errno) if error.errno else str(error)

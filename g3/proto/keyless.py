@@ -23,19 +23,8 @@ MAX_CONTENT: Final = 0xFFFF - 3 * ITEM_HEADER - 1
 
 _VERSION: Final = b"\x01\x00"
 _PREFIX: Final = Struct(">2sHI5sH")
-
-
-class Tag(IntEnum):
-    """What an item is."""
-
-    CERTIFICATE_DIGEST = 0x01
-    SERVER_NAME = 0x02
-    CLIENT_IP = 0x03
-    KEY_ID = 0x04
-    SERVER_IP = 0x05
-    OPCODE = 0x11
-    PAYLOAD = 0x12
-    PADDING = 0x20
+#: Tags of items. Others are passed over: certificate digest 0x01, server name 0x02, client address 0x03, server address 0x05.
+_KEY_ID, _OPCODE, _PAYLOAD, _PADDING = 0x04, 0x11, 0x12, 0x20
 
 
 class Opcode(IntEnum):
@@ -197,11 +186,11 @@ def parse_request(data: bytes, start: int, end: int) -> Request:
         at = value + (data[at + 1] << 8 | data[at + 2])
         if at > end:
             raise KeylessError("corrupted message")
-        if tag == 0x12:
+        if tag == _PAYLOAD:
             payload = data[value:at]
-        elif tag == 0x04:
+        elif tag == _KEY_ID:
             ski = data[value:at]
-        elif tag == 0x11:
+        elif tag == _OPCODE:
             if at - value != 1:
                 raise KeylessError("invalid length for item 17")
             opcode = data[value]
@@ -228,12 +217,12 @@ def encode_request(number: int, opcode: int, ski: bytes = b"", payload: bytes = 
     """
     if len(ski) + len(payload) > MAX_CONTENT:
         raise ValueError("too long for a keyless message")
-    items = b"\x04" + len(ski).to_bytes(2, "big") + ski if ski else b""
-    items += bytes((0x11, 0, 1, opcode, 0x12)) + len(payload).to_bytes(2, "big") + payload
+    items = bytes((_KEY_ID,)) + len(ski).to_bytes(2, "big") + ski if ski else b""
+    items += bytes((_OPCODE, 0, 1, opcode, _PAYLOAD)) + len(payload).to_bytes(2, "big") + payload
     room = padded - HEADER - len(items)
     if room > 0:
         padding = max(room - ITEM_HEADER, 0)
-        items += b"\x20" + padding.to_bytes(2, "big") + bytes(padding)
+        items += bytes((_PADDING,)) + padding.to_bytes(2, "big") + bytes(padding)
     return _VERSION + len(items).to_bytes(2, "big") + number.to_bytes(4, "big") + items
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from errno import ECONNRESET
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, IHalfCloseableProtocol, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Protocol
@@ -18,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from g3.interfaces import IStream
+from g3.net.channel import Socketless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -58,7 +58,7 @@ def pump(clock: Clock, rounds: int = 1000) -> None:
 
 
 @implementer(IStream, ITCPTransport, IPushProducer, IConsumer)
-class MemoryStream:
+class MemoryStream(Socketless):
     """One end. C{disconnecting}, C{disconnected} and C{aborted} tell what was done with it."""
 
     def __init__(self, clock: Clock, local: SocketAddress, peer: SocketAddress, window: int) -> None:
@@ -70,7 +70,6 @@ class MemoryStream:
         self.bytes_out = 0
         self.protocol: IProtocol | None = None
         self.producer: Any = None
-        self.socket = None
         self.disconnecting = False
         self.disconnected = False
         self.aborted = False
@@ -110,9 +109,6 @@ class MemoryStream:
     def unread(self, data: bytes) -> None:
         self._unread = data + self._unread
         self._wake()
-
-    def detach(self) -> None:
-        raise RuntimeError("a memory stream has no socket")
 
     @property
     def connected(self) -> bool:
@@ -218,26 +214,6 @@ class MemoryStream:
     def stopProducing(self) -> None:
         self.loseConnection()
 
-    # -- ITCPTransport
-
-    def getPeer(self) -> Any:
-        return _twisted(self.peer)
-
-    def getHost(self) -> Any:
-        return _twisted(self.local)
-
-    def getTcpNoDelay(self) -> bool:
-        return True
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        pass
-
-    def getTcpKeepAlive(self) -> bool:
-        return False
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        pass
-
     # -- moving bytes
 
     def _flow(self) -> None:
@@ -332,10 +308,6 @@ class MemoryStream:
         self._lost_by = Failure(reason)  # type: ignore[no-untyped-call]
         if self.protocol is not None:
             self.protocol.connectionLost(self._lost_by)
-
-
-def _twisted(address: SocketAddress) -> IPv4Address | IPv6Address:
-    return (IPv6Address if ":" in address[0] else IPv4Address)("TCP", *address)
 
 
 class Recorder(Protocol):

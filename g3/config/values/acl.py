@@ -19,7 +19,7 @@ from g3.acl.useragent import UserAgentFilter
 from g3.config.problems import did_you_mean, quote
 from g3.config.schema import config_class, key, normalize
 from g3.config.value import Reported, Value, ValueProblem
-from g3.config.values.basic import Enum, OneOrMany, only_string, string_of
+from g3.config.values.basic import OneOrMany, only_string, string_of
 from g3.config.values.net import Domain, HostValue, IPNet, Ports
 from g3.config.values.options import Options
 from g3.config.values.regex import Regex
@@ -145,13 +145,6 @@ class EgressFilter(Rules[Any, NetworkFilter[Action]]):
 
 class DestSubnetFilter(EgressFilter):
     """Which addresses may be asked for; as an egress filter."""
-
-
-class NetworkFilterValue(Rules[Any, NetworkFilter[Action]]):
-    """Addresses, with no rules but those given."""
-
-    def __init__(self) -> None:
-        super().__init__("network filter", IPNet(), NetworkFilter)
 
 
 class PortFilterValue(Rules[frozenset[int], PortFilter[Action]]):
@@ -305,10 +298,3 @@ class HostFilterSetValue(Options[HostFilterSet[Action]]):
 
     def build(self, given: Any, node: Node, context: ParseContext) -> HostFilterSet[Action]:
         return HostFilterSet(given.exact, given.child, given.regex, given.subnet, missed=Action.PERMIT)
-
-
-class ActionValue(Enum[Action]):
-    """A single action."""
-
-    def __init__(self) -> None:
-        super().__init__(Action, ACTION_WORDS, type_name="action")

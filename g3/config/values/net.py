@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import enum
 import re
 import socket
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -592,11 +591,3 @@ def _fact(kind: FactKind, text: str, node: Node) -> Fact:
         return Fact(kind, address)
     network = parse_network(text, node)
     return Fact(FactKind.IP, network.network_address) if network.num_addresses == 1 else Fact(kind, network)
-
-
-class FactSource(enum.Enum):
-    """What of a connection is looked up among the facts."""
-
-    CLIENT_IP = "client_ip"
-    SERVER_IP = "server_ip"
-    SERVER_NAME = "server_name"

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 MAX_KEY_FILE: Final = 256_000
 #: Prepared contexts an engine keeps, some 2 KiB each.
 MOST_CONTEXTS: Final = 2048
-#: Largest input of an operation, bytes: what a keyless message can carry.
-MAX_INPUT: Final = 65535
 
 _PKCS1, _NO_PADDING, _PSS = 1, 3, 6
 _SALT_AS_DIGEST = -1

@@ -11,7 +11,6 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from g3.errors import ConfigError
@@ -21,7 +20,7 @@ from g3.net.libssl.library import LibraryError, library
 from g3.net.tls.check import server_problems
 from g3.net.tls.errors import reason_of
 from g3.net.tls.options import TLSVersion
-from g3.net.tls.policy import Choice, load_chain, server_ciphers, session_id_context, staple_for
+from g3.net.tls.policy import Choice, authorities_in, load_chain, server_ciphers, session_id_context, staple_for
 from g3.net.tls.provider import TLSInfo
 from g3.net.tls.tickets import NAME
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from g3.net.libssl.library import Library
-    from g3.net.tls.options import PEM, CertificatePair, ServerTLSOptions
+    from g3.net.tls.options import CertificatePair, ServerTLSOptions
     from g3.net.tls.tickets import TicketKey, TicketKeys
 
 #: Contexts kept for equal options.
@@ -207,22 +206,12 @@ def _ask_client_certificate(lib: Library, context: Any, options: ServerTLSOption
         tls.SSL_CTX_set_default_verify_paths(context)
         return []
     store = tls.SSL_CTX_get_cert_store(context)
-    authorities = _authorities(options.ca_certificate)
+    authorities = authorities_in(options.ca_certificate)
     for found in authorities:
         handle = _certificate(lib, found)
         lib.crypto.X509_STORE_add_cert(store, handle)
         tls.SSL_CTX_add_client_CA(context, handle)
     return [found.public_bytes(Encoding.DER) for found in authorities]
-
-
-def _authorities(pems: tuple[PEM, ...]) -> list[x509.Certificate]:
-    trusted: dict[bytes, x509.Certificate] = {}
-    for pem in pems:
-        try:
-            trusted.update((found.fingerprint(hashes.SHA256()), found) for found in x509.load_pem_x509_certificates(pem.data))
-        except ValueError as error:
-            raise ConfigError(f"ca_certificate: cannot read {pem.path or 'it'}: {error}") from error
-    return list(trusted.values())
 
 
 # -- callbacks: of the whole library, each finds its connection in L{live}

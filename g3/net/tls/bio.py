@@ -17,13 +17,11 @@ from zope.interface import implementer
 
 from g3.interfaces import IStream
 from g3.net.tls.errors import TLSTruncated
-from g3.net.tls.stream import RECORD, as_oserror
+from g3.net.tls.stream import RECORD, Agreed, as_oserror
 from g3.net.transport import call_soon
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from cryptography.x509 import Certificate
 
     from g3.net.tls.provider import Side, TLSInfo
     from g3.task import SocketAddress
@@ -39,7 +37,7 @@ def flush_tls(connection: Any, below: Any) -> None:
 
 
 @implementer(IStream, ITCPTransport, IPushProducer, IConsumer, IHalfCloseableProtocol)
-class TLSOverStream:
+class TLSOverStream(Agreed):
     """An established TLS connection over C{below}, an IStream. The same promises as g3.net.tls.stream.TLSStream.
 
     C{bytes_in} and C{bytes_out} count application bytes, C{queued} is what the stream below has queued, TLS included. Memory is bounded as
@@ -114,24 +112,6 @@ class TLSOverStream:
     @property
     def write_closed(self) -> bool:
         return self._write_closed
-
-    @property
-    def alpn(self) -> str:
-        """The application protocol agreed on, "" for none."""
-        return self.tls.alpn
-
-    @property
-    def tls_version(self) -> str:
-        return self.tls.version
-
-    @property
-    def server_name(self) -> str:
-        """The name the client asked for, "" for none."""
-        return self.tls.server_name
-
-    @property
-    def peer_certificate(self) -> Certificate | None:
-        return None if self._tls is None else self.side.peer_certificate(self._tls)
 
     def getPeer(self) -> Any:
         return self.below.getPeer()

@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509 import ocsp
 from OpenSSL import SSL
@@ -27,7 +26,7 @@ from g3.errors import ConfigError
 from g3.net.tls.check import client_problems, server_problems
 from g3.net.tls.errors import reason_of
 from g3.net.tls.options import SessionCache, TLSProtocol, TLSVersion
-from g3.net.tls.policy import Choice, server_ciphers, session_id_context, staple_for
+from g3.net.tls.policy import Choice, authorities_in, server_ciphers, session_id_context, staple_for
 from g3.net.tls.provider import TLSInfo
 from g3.task import parse_ip
 
@@ -359,17 +358,11 @@ def _use_chain(context: SSL.Context, pem: bytes) -> None:
 
 def _trust(context: SSL.Context, pems: tuple[PEM, ...]) -> list[x509.Certificate]:
     """Trust every certificate in C{pems}."""
-    store = context.get_cert_store()
-    trusted: dict[bytes, x509.Certificate] = {}
-    for pem in pems:
-        try:
-            trusted.update((found.fingerprint(hashes.SHA256()), found) for found in x509.load_pem_x509_certificates(pem.data))
-        except ValueError as error:
-            raise ConfigError(f"ca_certificate: cannot read {pem.path or 'it'}: {error}") from error
-    for found in trusted.values():
+    store, authorities = context.get_cert_store(), authorities_in(pems)
+    for found in authorities:
         if store is not None:
             store.add_cert(X509.from_cryptography(found))
-    return list(trusted.values())
+    return authorities
 
 
 def _mozillas() -> str:

@@ -7,16 +7,18 @@ import hashlib
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
+from g3.errors import ConfigError
 from g3.net.tls.options import TLSVersion
 from g3.task import parse_ip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from g3.net.tls.options import CertificatePair, ServerTLSOptions
+    from g3.net.tls.options import PEM, CertificatePair, ServerTLSOptions
 
 T = TypeVar("T")
 
@@ -63,6 +65,17 @@ def staple_for(options: ServerTLSOptions, pairs: Iterable[CertificatePair]) -> b
 def load_chain(pair: CertificatePair) -> list[x509.Certificate]:
     """The certificates of a pair, its own first. Raises ValueError."""
     return x509.load_pem_x509_certificates(pair.certificate.data)
+
+
+def authorities_in(pems: Iterable[PEM]) -> list[x509.Certificate]:
+    """The certificates of authorities to trust, each once. Raises ConfigError."""
+    trusted: dict[bytes, x509.Certificate] = {}
+    for pem in pems:
+        try:
+            trusted.update((found.fingerprint(hashes.SHA256()), found) for found in x509.load_pem_x509_certificates(pem.data))
+        except ValueError as error:
+            raise ConfigError(f"ca_certificate: cannot read {pem.path or 'it'}: {error}") from error
+    return list(trusted.values())
 
 
 def names_of(certificate: x509.Certificate) -> frozenset[str]:

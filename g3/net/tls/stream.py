@@ -48,7 +48,36 @@ def as_oserror(error: SSL.Error) -> OSError:
     return OSError(errno.EPROTO, text or "TLS error")
 
 
-class TLSStream(Stream):
+class Agreed:
+    """What a TLS connection of C{side} agreed on (C{tls}), for whoever asks its stream."""
+
+    __slots__ = ()
+
+    tls: TLSInfo
+    side: Side
+    _tls: Any
+
+    @property
+    def alpn(self) -> str:
+        """The application protocol agreed on, "" for none."""
+        return self.tls.alpn
+
+    @property
+    def tls_version(self) -> str:
+        return self.tls.version
+
+    @property
+    def server_name(self) -> str:
+        """The name the client asked for, "" for none."""
+        return self.tls.server_name
+
+    @property
+    def peer_certificate(self) -> Certificate | None:
+        """The peer's own certificate, while connected."""
+        return None if self._tls is None else self.side.peer_certificate(self._tls)
+
+
+class TLSStream(Agreed, Stream):
     """An established TLS connection on a socket. C{bytes_in}, C{bytes_out} and C{queued} count application bytes.
 
     The peer's close_notify is the end of its direction; a connection that ends without is lost (C{truncated}), since what was read may lack
@@ -79,25 +108,6 @@ class TLSStream(Stream):
         self._again = self._read_wants_write = self._notified = False
         self._keep = True
         self._tried = 0
-
-    @property
-    def alpn(self) -> str:
-        """The application protocol agreed on, "" for none."""
-        return self.tls.alpn
-
-    @property
-    def tls_version(self) -> str:
-        return self.tls.version
-
-    @property
-    def server_name(self) -> str:
-        """The name the client asked for, "" for none."""
-        return self.tls.server_name
-
-    @property
-    def peer_certificate(self) -> Certificate | None:
-        """The peer's own certificate, while connected."""
-        return None if self._tls is None else self.side.peer_certificate(self._tls)
 
     def wire_bytes(self) -> tuple[int, int]:
         """Bytes received and sent above TCP, the handshake included, as the kernel counts them; without a socket those of the application."""

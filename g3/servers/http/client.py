@@ -5,54 +5,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from g3.servers.proxying import ProxyServer
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from twisted.python.failure import Failure
 
     from g3.errors import ProtocolError
-    from g3.logs.logger import Logger
-    from g3.metrics.server import ServerStats
     from g3.net.options import UpstreamKeepalive
     from g3.proto.http1.request import Request
-    from g3.relay.idle import IdleWatch
-    from g3.servers.destination import DestinationFilter
     from g3.servers.http.config import HTTPServerConfig
     from g3.servers.http.headers import CustomHeaders
     from g3.servers.http.proxy_status import ProxyStatus
     from g3.servers.http.upstream import Key, SharedPool, UpstreamConnection
-    from g3.task import ClientInfo, PathUpstream, Task
+    from g3.task import ClientInfo, PathUpstream
 
 
-class Server(Protocol):
+class Server(ProxyServer, Protocol):
     """The server: its configuration, its rules, and who counts."""
 
     config: HTTPServerConfig
     online: bool
     gated: bool
-    stats: ServerStats
-    destination: DestinationFilter
     keepalive: UpstreamKeepalive
     shared_pool: SharedPool | None
     custom_headers: CustomHeaders | None
     proxy_status: ProxyStatus | None
-    task_log: Logger | None
-    idle: IdleWatch
-    clock: Any
-    context: Any
-
-    @property
-    def escaper(self) -> Any: ...
-
-    def adopt(self, task: Task) -> None: ...
-
-    def task_ended(self) -> None: ...
-
-    def gone(self, connection: Any) -> None: ...
-
-    def failed(self, error: BaseException) -> None: ...
-
-    def refused(self, info: ClientInfo, error: ProtocolError) -> None: ...
 
 
 class Client(Protocol):

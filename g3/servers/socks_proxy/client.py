@@ -5,41 +5,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from g3.servers.proxying import ProxyServer
+
 if TYPE_CHECKING:
-    from g3.logs.logger import Logger
-    from g3.metrics.server import ServerStats
-    from g3.relay.idle import IdleWatch
-    from g3.servers.destination import DestinationFilter
     from g3.servers.socks_proxy.config import SocksProxyConfig
-    from g3.task import ClientInfo, PathSelection, Task
+    from g3.task import ClientInfo, PathSelection
 
 
-class Server(Protocol):
+class Server(ProxyServer, Protocol):
     """The server: its configuration, its rules, and who counts."""
 
     config: SocksProxyConfig
-    stats: ServerStats
-    destination: DestinationFilter
-    task_log: Logger | None
-    idle: IdleWatch
-    clock: Any
-    context: Any
-
-    @property
-    def escaper(self) -> Any: ...
 
     @property
     def users(self) -> Any: ...
-
-    def adopt(self, task: Task) -> None: ...
-
-    def task_ended(self) -> None: ...
-
-    def gone(self, connection: Any) -> None: ...
-
-    def failed(self, error: BaseException) -> None: ...
-
-    def refused(self, info: ClientInfo, error: Any) -> None: ...
 
 
 class Client(Protocol):
