@@ -13,6 +13,7 @@ import tarfile
 import tempfile
 import tokenize
 import zipfile
+from functools import cache
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -70,6 +71,12 @@ def python_files() -> list[Path]:
     return sorted(path for path in listed if "_build" not in path.parts)
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """A file's tree, for all tests that look at it."""
+    return ast.parse(path.read_text(), str(path))
+
+
 def is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 
@@ -111,7 +118,7 @@ class Imports:
 
     def __init__(self) -> None:
         self.paths = modules()
-        self.trees = {name: ast.parse(path.read_text(), str(path)) for name, path in self.paths.items()}
+        self.trees = {name: parsed(path) for name, path in self.paths.items()}
 
     def module_of(self, dotted: str) -> str:
         """The module that C{dotted} is or stands in."""
@@ -168,11 +175,17 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
     return found
 
 
+@cache
+def imports() -> Imports:
+    """The graph, for all tests."""
+    return Imports()
+
+
 class FloorTests(SynchronousTestCase):
     """Who imports whom."""
 
     def setUp(self) -> None:
-        self.imports = Imports()
+        self.imports = imports()
         self.inside = sorted(set(self.imports.paths) - OUTSIDE)
 
     def test_every_room_has_a_floor(self) -> None:
@@ -231,7 +244,7 @@ class HouseRuleTests(SynchronousTestCase):
             text = path.read_text()
             if "# SPDX-License-Identifier: Apache-2.0" not in "\n".join(text.splitlines()[:2]):
                 wrong.append(f"{path.relative_to(ROOT)}: no SPDX line")
-            if path.name != "__init__.py" and not ast.get_docstring(ast.parse(text)):
+            if path.name != "__init__.py" and not ast.get_docstring(parsed(path)):
                 wrong.append(f"{path.relative_to(ROOT)}: no docstring")
         self.assertEqual(wrong, [])
 
@@ -240,7 +253,7 @@ class HouseRuleTests(SynchronousTestCase):
         wrong = []
         for path in python_files():
             lines = path.read_text().splitlines()
-            for node in ast.walk(ast.parse("\n".join(lines))):
+            for node in ast.walk(parsed(path)):
                 if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.end_lineno is None:
                     continue
                 length = node.end_lineno - node.lineno + 1
@@ -326,7 +339,7 @@ class PackagingTests(TestCase):
         """Installed where no source tree is on the path, twistd knows the command and the command knows its types."""
         wheel = self.build("wheel")
         target = wheel.parent / "installed"
-        options = ["-q", "--no-deps", "--no-index", "--disable-pip-version-check", "--target", str(target)]
+        options = ["-q", "--no-compile", "--no-deps", "--no-index", "--disable-pip-version-check", "--target", str(target)]
         subprocess.run([sys.executable, "-m", "pip", "install", *options, str(wheel)], check=True, capture_output=True)
         # The base interpreter with our packages as plain folders: files like that of an editable install are not read there.
         python = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
