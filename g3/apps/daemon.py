@@ -153,9 +153,9 @@ class BaseDaemon(MultiService):
             append_to(self.settings.log_file)
         raise_descriptor_limit()
         self.look_over(self._main)
-        self.build()
-        self._install_signals()
         try:
+            self.build()
+            self._install_signals()
             before = self._inherit()
             self._pid_file.check(before)
             self.bind()
@@ -236,7 +236,7 @@ class BaseDaemon(MultiService):
         return self.root.prepare(self._main)
 
     def build(self) -> None:
-        """Make everything, start nothing."""
+        """Make everything, start nothing. Raises ConfigError."""
         main, seat = self._main, self._seat
         runtime = main.runtime
         timeouts = Timeouts(runtime.server_offline_delay, runtime.task_wait_delay, runtime.task_wait_timeout, runtime.task_quit_timeout)

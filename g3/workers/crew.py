@@ -42,7 +42,7 @@ GOOD_RUN: Final = 10.0
 #: The delay at which a daemon that never served gives up.
 HOPELESS: Final = 2.0
 #: How often the nursery may end at the start before it has forked anybody.
-MOST_RESTARTS: Final = 3
+MOST_RESTARTS: Final = 2
 
 
 @dataclass(slots=True)
@@ -102,8 +102,14 @@ class Crew:
     # Start and end
 
     def prepare(self) -> None:
-        """Start the nursery: it has what it needs of the file system before privileges are dropped, and is ready when workers are wanted."""
-        self._nursery.start()
+        """Start the nursery: it has what it needs of the file system before privileges are dropped, and is ready when workers are wanted.
+
+        @raise ConfigError: that cannot be.
+        """
+        try:
+            self._nursery.start()
+        except OSError as error:
+            raise ConfigError(f"the process that forks workers cannot be started: {error.strerror or error}") from error
 
     def start(self, configuration: IConfiguration) -> Deferred[None]:
         """Start all workers; the Deferred fires when all serve, and fails with ConfigError when one cannot prepare."""

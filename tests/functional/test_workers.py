@@ -13,6 +13,8 @@ import selectors
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -333,6 +335,26 @@ class DeathTests(WorkerCase):
         os.kill(first[0], signal.SIGKILL)
         wait_for(lambda: len(workers(daemon)) == 1, "replaced by the new nursery")
         self.assertEqual(self.get(), (200, b"hello"))
+
+    def test_without_a_nursery_a_start_fails(self) -> None:
+        """With status 1 and the reason: where it cannot be started at all, at once; where it always ends, after some tries. Nothing is left."""
+        path = self.write("g3proxy.yaml", self.config())
+        control = Path(tempfile.mkdtemp(prefix="g3t"))
+        self.addCleanup(shutil.rmtree, control, ignore_errors=True)
+        for interpreter, reason in (("/nonexistent", "cannot be started: No such file"), ("/bin/false", "ends before it has forked one")):
+            start = f"import sys; sys.executable = {interpreter!r}; from g3.apps.g3proxy import main; sys.exit(main())"
+            done = subprocess.run(
+                [sys.executable, "-c", start, "--config", str(path), "--control-dir", str(control)],
+                env={**os.environ, **harness.environment()},
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn(reason, done.stderr)
+            self.assertNotIn("Traceback", done.stdout + done.stderr)
+            self.assertEqual(list(control.glob("*")), [])
 
     def test_workers_end_with_their_supervisor(self) -> None:
         """They take nobody new, finish what they have, and leave; a new daemon starts at once on the same port, and removes the sockets of the
