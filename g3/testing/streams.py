@@ -104,6 +104,9 @@ class MemoryStream(Socketless):
         protocol.makeConnection(cast("Any", self))
         if self._lost_by is not None:
             self.clock.callLater(0, protocol.connectionLost, self._lost_by)
+        elif self._eof_heard and not self._inbox:
+            # The next protocol is told, too.
+            self._inbox.append(_EOF)
         self._wake()
 
     def unread(self, data: bytes) -> None:

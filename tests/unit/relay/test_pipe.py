@@ -267,7 +267,10 @@ class _PipeTests(ReactorTestCase):
         for splice_after, most in ((None, 65536), (0, LARGE)):
             pipe, feeder, _ = self.make(splice_after=splice_after)
             offered = peak = 0
-            while offered < 256 << 20:
+            deadline = self.reactor.seconds() + 20
+            # The kernel's buffers take the first of it, in their own time.
+            while offered < 256 << 20 or not peak:
+                self.assertLess(self.reactor.seconds(), deadline)
                 try:
                     feeder.send(BLOCK)
                 except BlockingIOError:
@@ -276,7 +279,6 @@ class _PipeTests(ReactorTestCase):
                 self.turn()
                 peak = max(peak, pipe.sink.queued, pipe.moved - pipe.sink.bytes_out)
             self.assertLessEqual(peak, most)
-            self.assertGreater(peak, 0)
 
     def test_a_trickle_is_copied_however_long_it_lasts(self) -> None:
         """Small pieces past the threshold take no kernel pipe; a bulky piece does."""

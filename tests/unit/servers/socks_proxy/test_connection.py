@@ -200,6 +200,29 @@ class NegotiationTests(ServerCase):
         self.assertEqual((record["c_rd_bytes"], record["c_wr_bytes"], record["r_rd_bytes"], record["r_wr_bytes"]), (10, 0, 0, 10))
         self.assertEqual((record["task_type"], record["reason"], record["upstream"]), ("TcpConnect", "ClosedByClient", "a.test:443"))
 
+    def test_a_client_that_only_ended_its_direction_gets_its_tunnel(self) -> None:
+        """While the upstream is being connected; the end is passed on. One that is reset ends the connect."""
+        for leave in ("loseWriteConnection", "abortConnection"):
+            self.client()
+            given_up: list[object] = []
+            waiting: Deferred[Any] = Deferred(given_up.append)
+            far = self.upstream()
+            near, self.escaper.answer = self.escaper.answer, waiting
+            self.say(HELLO + CONNECT + b"all of it")
+            getattr(self.theirs, leave)()
+            pump(self.clock)
+            if leave == "abortConnection":
+                self.assertEqual(given_up, [waiting])
+                self.assertEqual(self.server.stats.alive_tasks, 0)
+                continue
+            waiting.callback(near)
+            pump(self.clock)
+            self.assertEqual((given_up, bytes(far.heard.data), far.heard.read_closed), ([], b"all of it", True))
+            far.write(b"the answer")
+            pump(self.clock)
+            self.assertTrue(bytes(self.heard.data).endswith(b"the answer"))
+            self.closed()
+
     def test_read_ahead_is_bounded_and_nothing_is_lost(self) -> None:
         self.client()
         waiting: Deferred[Any] = Deferred()
