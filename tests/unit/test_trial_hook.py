@@ -6,9 +6,12 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3 import test_suite as hook
@@ -40,6 +43,16 @@ class HookTests(SynchronousTestCase):
 
         walk(hook.testSuite())
         self.assertTrue({"tests.unit", "tests.functional"} <= found, found)
+
+    def test_a_busy_machine_fails_no_test_of_random_values(self) -> None:
+        """However long an example takes."""
+
+        @settings(max_examples=2, database=None)
+        @given(st.booleans())
+        def slow(_value: bool) -> None:
+            time.sleep(0.25)
+
+        slow()
 
     def test_without_tests_beside_it_the_hook_fails(self) -> None:
         """An installed g3 has none, and a run of no tests must not pass."""
