@@ -44,5 +44,7 @@ until PYTHONWARNINGS=ignore "$venv/bin/python" -m pip install -q --disable-pip-v
     echo "pip failed; once more in 5 seconds" >&2
     sleep 5
 done
+# Where PYTHONDONTWRITEBYTECODE is set, as in many containers, every process would compile all modules again.
+"$venv/bin/python" -m compileall -q g3 twisted
 # Write Twisted's plugin cache now: a daemon that runs as somebody else could not.
 "$venv/bin/python" -c 'from twisted.plugin import IPlugin, getPlugins; list(getPlugins(IPlugin))'

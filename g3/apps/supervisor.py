@@ -72,6 +72,11 @@ class Supervising(BaseDaemon):
         self.root.crew, self.root.kept = self._crew, self.kept
         self._crew.prepare()
 
+    def _prepare(self) -> None:
+        """No port is open before workers can be had: who connects is served at once."""
+        self._crew.wait_ready()
+        super()._prepare()
+
     def make_listeners(self) -> ListenerPool:
         """With datagram sockets for each worker."""
         passed = self.settings.passed

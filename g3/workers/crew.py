@@ -41,6 +41,8 @@ FIRST_DELAY: Final = 0.25
 GOOD_RUN: Final = 10.0
 #: The delay at which a daemon that never served gives up.
 HOPELESS: Final = 2.0
+#: Seconds that ports are kept closed at the start for a nursery that is not ready.
+READY_WAIT = 10.0
 #: How often the nursery may end at the start before it has forked anybody.
 MOST_RESTARTS: Final = 2
 
@@ -110,6 +112,10 @@ class Crew:
             self._nursery.start()
         except OSError as error:
             raise ConfigError(f"the process that forks workers cannot be started: {error.strerror or error}") from error
+
+    def wait_ready(self) -> None:
+        """Block until workers can be had at once; no longer than L{READY_WAIT} seconds."""
+        self._nursery.wait_ready(READY_WAIT)
 
     def start(self, configuration: IConfiguration) -> Deferred[None]:
         """Start all workers; the Deferred fires when all serve, and fails with ConfigError when one cannot prepare."""

@@ -6,7 +6,7 @@ once, when the daemon started: a worker is there at once, and runs the code of i
 
 It is a guard, too: when the supervisor is gone, it sees to it that the workers end, also one that hangs.
 
-Messages are JSON, one a packet, over a C{SOCK_SEQPACKET} pair. To us: C{{"slot": n}} with a socket for the worker. From us:
+Messages are JSON, one a packet, over a C{SOCK_SEQPACKET} pair. To us: C{{"slot": n}} with a socket for the worker. From us: C{{"ready": true}} once;
 C{{"slot": n, "pid": p}} with a pidfd, later C{{"pid": p, "status": s}} (wait status); or C{{"slot": n, "error": "why"}}.
 """
 
@@ -56,6 +56,7 @@ class Nursery:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        self._tell({"ready": True})
         while True:
             ready, _, _ = select.select([self._control.fileno(), self._wake], [], [])
             if self._wake in ready:

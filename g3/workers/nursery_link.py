@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -74,6 +75,11 @@ class NurseryLink:
         ours.setblocking(False)
         self._socket = ours
         self._reactor.addReader(self)
+
+    def wait_ready(self, seconds: float) -> None:
+        """Block until it has imported everything, has ended, or took longer."""
+        if self._socket is not None:
+            select.select([self._socket], [], [], seconds)
 
     def fork(self, slot: int, sock: socket.socket) -> None:
         """Ask for a worker in C{slot} that has C{sock}. Without a nursery nobody is told: C{lost} is when there is one again."""
@@ -146,6 +152,8 @@ class NurseryLink:
         self.stop()
 
     def _heard(self, message: dict[str, Any], descriptors: list[int]) -> None:
+        if "ready" in message:
+            return
         if "status" in message:
             self._tell_end(message["pid"], message["status"])
         elif "error" in message:

@@ -369,7 +369,6 @@ class TimeoutTests(ProxyCase):
         self.assertLess(time.monotonic() - started, 9)
         self.assertEqual(waiting.answer().status, 200)
 
-
     def test_nobody_is_looked_for_who_has_gone(self) -> None:
         """The server looks at its connections once a second, and for idle tunnels: once more after the last has gone, and no more then."""
         port = self.proxy()

@@ -225,6 +225,17 @@ class CountTests(WorkerCase):
         self.assertEqual(found[0], os.sched_getaffinity(0))
 
 
+class StartTests(WorkerCase):
+    """From nothing to serving."""
+
+    def test_an_open_port_is_served(self) -> None:
+        """It stays closed until there is a nursery that forks at once: it takes its name when it has imported everything."""
+        daemon = self.daemon(ports=())
+        wait_for(lambda: not self.refused(), "its port is open")
+        self.assertEqual(status(nursery(daemon))["Name"], "g3-nursery")
+        self.assertEqual(self.get(), (200, b"hello"))
+
+
 class DeathTests(WorkerCase):
     """Whoever dies or hangs."""
 
@@ -704,7 +715,6 @@ class UserTests(WorkerCase):
         os.kill(workers(daemon)[0], signal.SIGKILL)
         self.waits_for(daemon, ") serves")
         self.assertEqual(self.get(), (200, b"hello"))
-
 
     def groups(self, daemon: Daemon) -> set[str]:
         """Those of all its processes, by number."""

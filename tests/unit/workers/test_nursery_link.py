@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -95,6 +97,21 @@ class AskingTests(ReactorTestCase):
             ours, theirs = socket.socketpair()
             with ours, theirs:
                 self.nursery.fork(slot, theirs)
+
+    def test_it_is_waited_for_until_it_is_ready_or_gone(self) -> None:
+        """What it says then is no news of a worker."""
+        heard = threading.Timer(0.05, self.theirs.send, [b'{"ready": true}'])
+        began = time.monotonic()
+        heard.start()
+        self.nursery.wait_ready(60)
+        self.assertTrue(0.04 < time.monotonic() - began < 30)
+        heard.join()
+        self.nursery.doRead()
+        self.assertEqual((self.born, self.unborn), ([], []))
+        self.nursery.wait_ready(0.01)
+        self.theirs.close()
+        self.nursery.wait_ready(60)
+        self.assertLess(time.monotonic() - began, 30)
 
     def test_many_are_asked_for_while_it_is_busy(self) -> None:
         """More than a socket holds: none is forgotten."""
