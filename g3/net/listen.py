@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from g3.errors import ConfigError
-from g3.net.sockopts import PlainSocket, bind_to_interface, bound, set_keepalive, set_mark, set_transparent
+from g3.net.sockopts import PlainSocket, bind_to_interface, bound, mark_of, set_keepalive, set_mark, set_transparent
 from g3.net.transport import plain_address
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Accepts per wake-up: enough to drain a burst, few enough that established connections are served between.
 BATCH: Final = 32
+#: What listen(2) takes; the kernel has a limit of its own below that (net.core.somaxconn).
+MOST_BACKLOG: Final = (1 << 31) - 1
 #: Seconds without accepting once descriptors or kernel memory ran out.
 EXHAUSTED_PAUSE: Final = 0.1
 #: Descriptors kept for ourselves (resolvers, logs, control, pipes): at most so many, and this part of all.
@@ -68,7 +70,7 @@ def bind_tcp(options: TCPListen, *, reuse_port: bool = False) -> socket.socket:
     try:
         return bound(options, lambda host: _bind(options, host, port, reuse_port))
     except OSError as error:
-        raise _refusal(host, port, error) from error
+        raise refusal(host, port, error) from error
 
 
 def _bind(options: TCPListen, host: str, port: int, reuse_port: bool) -> socket.socket:
@@ -82,7 +84,7 @@ def _bind(options: TCPListen, host: str, port: int, reuse_port: bool) -> socket.
         # After bind, as the bind itself may need an address of another device.
         if options.interface is not None:
             bind_to_interface(sock, str(options.interface))
-        sock.listen(options.backlog)
+        _listen(sock, options)
     except BaseException:
         sock.close()
         raise
@@ -97,20 +99,35 @@ def _prepare(sock: socket.socket, options: TCPListen, host: str) -> None:
         set_transparent(sock)
     if options.netfilter_mark is not None:
         set_mark(sock, options.netfilter_mark)
+    _set_inherited(sock, options)
+
+
+def _listen(sock: socket.socket, options: TCPListen) -> None:
+    sock.listen(min(options.backlog, MOST_BACKLOG))
+
+
+def _set_inherited(sock: socket.socket, options: TCPListen) -> None:
+    """What accepted sockets inherit."""
     if options.max_segment_size is not None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, options.max_segment_size)
-    # Accepted sockets inherit it.
     set_keepalive(sock, options.keepalive)
+
+
+def check(options: TCPListen) -> None:
+    """See that what anybody may L{adjust} of a socket can be as C{options} say. Raises ConfigError."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        try:
+            _set_inherited(sock, options)
+        except OSError as error:
+            raise refusal(*options.address, error) from error
 
 
 def adjust(sock: socket.socket, options: TCPListen) -> None:
     """Set on a listening socket what of C{options} can be changed while it listens. Accepted sockets inherit it. Raises OSError."""
-    sock.listen(options.backlog)
+    _listen(sock, options)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
-    set_keepalive(sock, options.keepalive)
-    if options.max_segment_size is not None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, options.max_segment_size)
-    if options.netfilter_mark is not None and sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) != options.netfilter_mark:
+    _set_inherited(sock, options)
+    if options.netfilter_mark is not None and mark_of(sock) != options.netfilter_mark:
         # Who may not set it needs not when it is set: workers.
         set_mark(sock, options.netfilter_mark)
 
@@ -145,7 +162,8 @@ def _dropping_syn(sock: socket.socket) -> socket.socket | None:
     return descriptor
 
 
-def _refusal(host: str, port: int, error: OSError) -> ConfigError:
+def refusal(host: str, port: int, error: OSError) -> ConfigError:
+    """What to say of an address that cannot be listened on."""
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     what = {
         errno.EADDRINUSE: "another program listens there",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from g3.net.listen import adjust, bind_tcp
+from g3.net.listen import adjust, bind_tcp, refusal
 from g3.net.transport import plain_address
 from g3.net.udp_listen import bind_udp
 
@@ -45,7 +45,11 @@ class PassedSockets:
         found = self._find(socket.SOCK_STREAM, options.address)
         if found is None:
             return bind_tcp(options, reuse_port=reuse_port)
-        adjust(found, options)
+        try:
+            adjust(found, options)
+        except OSError as error:
+            found.close()
+            raise refusal(*options.address, error) from error
         return found
 
     def bind_udp(self, options: UDPListen, *, reuse_port: bool = False) -> socket.socket:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import _socket
 import errno
 import socket
+import struct
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ IP_TRANSPARENT: Final = 19
 IP_BIND_ADDRESS_NO_PORT: Final = 24
 IPV6_TRANSPARENT: Final = 75
 
+_MARK: Final = struct.Struct("=I")
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
 #: What makes the sockets of connections: the base of socket.socket, which has all that a transport uses. What the subclass adds (enums for the
@@ -95,8 +97,14 @@ def _whole(seconds: float) -> int:
 
 
 def set_mark(sock: socket.socket, mark: int) -> None:
-    """Netfilter mark; needs CAP_NET_ADMIN."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+    """Netfilter mark, 32 bits; needs CAP_NET_ADMIN."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, _MARK.pack(mark))
+
+
+def mark_of(sock: socket.socket) -> int:
+    """The netfilter mark."""
+    (mark,) = _MARK.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK, _MARK.size))
+    return int(mark)
 
 
 def bind_to_interface(sock: socket.socket, interface: str) -> None:

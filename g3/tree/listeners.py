@@ -13,7 +13,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from g3.errors import ConfigError
-from g3.net.listen import TCPListener, adjust, bind_tcp
+from g3.net.listen import TCPListener, adjust, bind_tcp, check
 from g3.tree.datagrams import PREFIX, DatagramPool
 
 if TYPE_CHECKING:
@@ -131,12 +131,13 @@ class ListenerPool:
         """
         key = where(options, owner.name)
         entry = self._entries.get(key)
-        if entry is None:
-            try:
-                sock = self._bind_beside(options)
-            except ConfigError as error:
-                raise ConfigError(f'server "{owner.name}" {error}') from error
-            entry = self._entries[key] = Entry(self, key, sock)
+        try:
+            if entry is None:
+                entry = self._entries[key] = Entry(self, key, self._bind_beside(options))
+            else:
+                check(options)
+        except ConfigError as error:
+            raise ConfigError(f'server "{owner.name}" {error}') from error
         claim = Claim(entry, options, owner)
         entry.claims.append(claim)
         return claim

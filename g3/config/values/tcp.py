@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from g3.config.value import ParseContext
     from g3.task import SocketAddress
 
+#: What the kernel takes (tcp(7)): seconds and number of keepalive probes, and bytes of a segment.
+MOST_KEEPALIVE = 32767
+MOST_PROBES = 127
+LEAST_SEGMENT, MOST_SEGMENT = 88, 32767
 #: More sockets than this for one listener help nobody.
 MOST_INSTANCES = 1024
 
@@ -31,9 +35,9 @@ class KeepaliveKeys:
     """TCP keepalive (tcp(7)); times are rounded up to seconds."""
 
     enable: bool = key(Bool(), default=_KEEPALIVE.enable, doc="Whether to probe idle connections.")
-    idle_time: float = key(Duration(), default=_KEEPALIVE.idle_time, doc="Idle before the first probe.", unit="seconds")
-    probe_interval: float | None = key(Duration(), default=None, doc="Between probes.", unit="seconds")
-    probe_count: int | None = key(Int(0, U32), default=None, doc="Unanswered probes that end the connection.")
+    idle_time: float = key(Duration(0, MOST_KEEPALIVE), default=_KEEPALIVE.idle_time, doc="Idle before the first probe.", unit="seconds")
+    probe_interval: float | None = key(Duration(0, MOST_KEEPALIVE), default=None, doc="Between probes.", unit="seconds")
+    probe_count: int | None = key(Int(1, MOST_PROBES), default=None, doc="Unanswered probes that end the connection.")
 
 
 class KeepaliveValue(Options[Keepalive]):
@@ -42,7 +46,7 @@ class KeepaliveValue(Options[Keepalive]):
     type_name = "TCP keepalive"
     doc = "A bool, the idle time as a duration, or a map."
     keys, made, expected = KeepaliveKeys, Keepalive, "a bool, a duration or a map"
-    _idle = Duration()
+    _idle = Duration(0, MOST_KEEPALIVE)
 
     def short(self, node: Node, context: ParseContext) -> Keepalive:
         if isinstance(node.value, bool):
@@ -111,11 +115,24 @@ class HappyEyeballsValue(Options[HappyEyeballs]):
         )
 
 
+class SegmentSize(Int):
+    """Bytes of a segment; 0 leaves it to the kernel."""
+
+    def __init__(self) -> None:
+        super().__init__(0, MOST_SEGMENT)
+
+    def parse(self, node: Node, context: ParseContext) -> int:
+        size = super().parse(node, context)
+        if 0 < size < LEAST_SEGMENT:
+            raise ValueProblem(node, f"{size} is not from {LEAST_SEGMENT} to {MOST_SEGMENT}, or 0 for the kernel's choice")
+        return size
+
+
 @config_class
 class IPMiscKeys:
     """Fields of the IP header and the firewall mark."""
 
-    time_to_live: int | None = key(Int(0, U8), default=None, aliases=("ttl",), doc="Of IPv4 packets.")
+    time_to_live: int | None = key(Int(1, U8), default=None, aliases=("ttl",), doc="Of IPv4 packets.")
     hop_limit: int | None = key(Int(0, U8), default=None, doc="Of IPv6 packets.")
     type_of_service: int | None = key(Int(0, U8), default=None, aliases=("tos",), doc="Of IPv4 packets.")
     traffic_class: int | None = key(Int(0, U8), default=None, doc="Of IPv6 packets.")
@@ -127,7 +144,7 @@ class TCPMiscKeys(IPMiscKeys):
     """Options of TCP sockets."""
 
     no_delay: bool | None = key(Bool(), default=None, doc="Send small segments at once.")
-    max_segment_size: int | None = key(Int(0, U16), default=None, aliases=("mss",), doc="Largest segment to announce.", unit="bytes")
+    max_segment_size: int | None = key(SegmentSize(), default=None, aliases=("mss",), doc="Largest segment to announce.", unit="bytes")
     congestion_control: str | None = key(Ascii(min_length=1, max_length=15), default=None, doc="Name of the algorithm, such as bbr.")
 
 
@@ -192,7 +209,7 @@ class TCPListenKeys(ListenKeys):
         Int(0, U32), default=DEFAULT_BACKLOG, doc=f"Connections that may wait to be accepted; less than {LEAST_BACKLOG} is the default."
     )
     netfilter_mark: int | None = key(Int(0, U32), default=None, aliases=("fwmark", "mark"), doc="Firewall mark; needs CAP_NET_ADMIN.")
-    max_segment_size: int | None = key(Int(0, U16), default=None, aliases=("mss",), doc="Largest segment to announce.", unit="bytes")
+    max_segment_size: int | None = key(SegmentSize(), default=None, aliases=("mss",), doc="Largest segment to announce.", unit="bytes")
     follow_cpu_affinity: bool = key(Bool(), default=False, doc="Accepted for upstream's sake.")
     keepalive: Keepalive | None = key(KeepaliveValue(), default=None, doc="Of accepted connections.")
 

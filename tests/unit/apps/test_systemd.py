@@ -11,6 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.apps.systemd import Notifier, at_start, notifier, passed_sockets
+from g3.errors import ConfigError
 from g3.net.options import TCPListen, UDPListen
 
 
@@ -112,6 +113,15 @@ class PassedTests(SynchronousTestCase):
         self.assertNotEqual(found.get("HOME"), "/nowhere")
         for number in range(self.first, self.first + 3):
             os.close(number)
+
+    def test_what_cannot_be_set_is_told_as_of_one_that_is_bound(self) -> None:
+        """With the address."""
+        passed = passed_sockets(self.environment(), self.first)
+        options = TCPListen(address=self.tcp.getsockname(), max_segment_size=10)
+        error = self.assertRaises(ConfigError, passed.bind_tcp, options)
+        self.assertEqual(str(error), "cannot listen on {}:{}: Invalid argument".format(*self.tcp.getsockname()))
+        for each in passed.sockets():
+            each.close()
 
     def test_others_are_bound_as_ever(self) -> None:
         """What is unused is told by name and address."""

@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import socket
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +17,9 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from g3.errors import ConfigError
-from g3.net.listen import BATCH, EXHAUSTED_PAUSE, Room, TCPListener, bind_tcp, turned_away
+from g3.net.listen import BATCH, EXHAUSTED_PAUSE, Room, TCPListener, adjust, bind_tcp, turned_away
 from g3.net.options import Keepalive, TCPListen
+from g3.net.sockopts import mark_of
 from tests.unit.net.reactors import Readers
 
 
@@ -124,6 +126,14 @@ class BindTests(SynchronousTestCase):
         self.assertEqual(sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0"), b"lo")
         self.assertEqual(sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK), 7)
         self.assertEqual(sock.getsockopt(socket.IPPROTO_IP, 19), 1)
+
+    def test_any_mark_and_any_backlog_can_be_set_and_set_again(self) -> None:
+        """Of 32 bits both."""
+        options = local(netfilter_mark=0xFFFFFFFF, backlog=0xFFFFFFFF)
+        sock = self.bind(options)
+        for mark in (0xFFFFFFFF, 0x80000001):
+            adjust(sock, replace(options, netfilter_mark=mark))
+            self.assertEqual(mark_of(sock), mark)
 
 
 class ListenerTests(SynchronousTestCase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -139,6 +140,16 @@ class PoolTests(SynchronousTestCase):
         one, two = self.claim(options, self.old), self.claim(options, SimpleNamespace(name="other"))
         self.assertNotEqual(one.address, two.address)
         self.assertEqual(self.pool.conflicts(lambda _owner: False), [])
+
+    def test_what_cannot_be_set_is_found_before_anything_changes(self) -> None:
+        """Also of a socket that is there already: with the server and the address, and the old server goes on."""
+        options = self.options()
+        self.claim(options, self.old).start(self.taker("old"))
+        wrong = replace(options, max_segment_size=10)
+        error = self.assertRaises(ConfigError, self.pool.claim, wrong, self.new)
+        self.assertEqual(str(error), f'server "web" cannot listen on 127.0.0.1:{options.address[1]}: Invalid argument')
+        self.connect(options)
+        self.assertEqual(self.got, ["old"])
 
     def test_a_new_backlog_and_keepalive_take_effect_on_the_same_socket(self) -> None:
         """What can be changed while listening is."""

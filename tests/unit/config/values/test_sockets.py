@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -39,6 +40,7 @@ from g3.net.options import (
     UDPMisc,
     UpstreamKeepalive,
 )
+from g3.net.sockopts import set_keepalive, set_tcp_misc
 from tests.unit.config.samples import parse, refusal, told
 
 
@@ -136,6 +138,25 @@ class ConnectTests(SynchronousTestCase):
         for text in ("yess", "~", "[]"):
             self.assertTrue(refusal(KeepaliveValue(), text), text)
 
+    def test_what_no_kernel_takes_is_refused_and_what_is_taken_can_be_set(self) -> None:
+        """Else a start, or every connection, would fail by it."""
+        limits = {"{enable: true, idle_time: 32767, probe_interval: 32767, probe_count: 127}": "{mss: 32767, ttl: 255, hop_limit: 255}"}
+        limits["{enable: true, idle_time: 0, probe_interval: 0, probe_count: 1}"] = "{mss: 88, ttl: 1, hop_limit: 0}"
+        limits["true"] = "{mss: 0, mark: 4294967295}" if os.geteuid() == 0 else "{mss: 0}"
+        for keepalive, misc in limits.items():
+            for family in (socket.AF_INET, socket.AF_INET6):
+                with socket.socket(family) as sock:
+                    set_keepalive(sock, parse(KeepaliveValue(), keepalive))
+                    set_tcp_misc(sock, parse(TCPMiscValue(), misc))
+        for text in ("40000", "10h"):
+            self.assertTrue(refusal(KeepaliveValue(), text), text)
+        for text in ("{idle_time: 40000}", "{probe_interval: 40000}", "{probe_count: 0}", "{probe_count: 128}"):
+            self.assertTrue(reported(KeepaliveValue(), text), text)
+        self.assertEqual(reported(TCPMiscValue(), "{mss: 87}"), ["1:7: max_segment_size: 87 is not from 88 to 32767, or 0 for the kernel's choice"])
+        for text in ("{mss: 32768}", "{ttl: 0}"):
+            self.assertTrue(reported(TCPMiscValue(), text), text)
+        self.assertTrue(reported(TCPListenValue(), "{address: '127.0.0.1:1', mss: 87}"))
+
     def test_connecting_takes_a_map(self) -> None:
         """With upstream's defaults."""
         self.assertEqual(parse(TCPConnectValue(), "{}"), TCPConnect(max_retry=2, each_timeout=30))
@@ -153,10 +174,10 @@ class ConnectTests(SynchronousTestCase):
     def test_socket_options_have_short_names(self) -> None:
         """A UDP socket has no no_delay."""
         self.assertEqual(
-            parse(TCPMiscValue(), "{no_delay: false, mss: 9, ttl: 1, hop_limit: 2, tos: 3, traffic_class: 4, congestion_control: bbr, mark: 5}"),
+            parse(TCPMiscValue(), "{no_delay: false, mss: 900, ttl: 1, hop_limit: 2, tos: 3, traffic_class: 4, congestion_control: bbr, mark: 5}"),
             TCPMisc(
                 no_delay=False,
-                max_segment_size=9,
+                max_segment_size=900,
                 time_to_live=1,
                 hop_limit=2,
                 type_of_service=3,
@@ -167,7 +188,7 @@ class ConnectTests(SynchronousTestCase):
         )
         self.assertEqual(parse(UDPMiscValue(), "{}"), UDPMisc())
         self.assertEqual(reported(UDPMiscValue(), "{no_delay: true}"), ['1:2: unknown key "no_delay"'])
-        self.assertEqual(reported(TCPMiscValue(), "{ttl: 256}"), ["1:7: time_to_live: 256 is not from 0 to 255"])
+        self.assertEqual(reported(TCPMiscValue(), "{ttl: 256}"), ["1:7: time_to_live: 256 is not from 1 to 255"])
 
     def test_quic_takes_windows_and_times(self) -> None:
         """With upstream's defaults."""
