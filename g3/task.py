@@ -19,7 +19,6 @@ from g3.ids import new_id
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-    from uuid import UUID
 
 IPAddress = IPv4Address | IPv6Address
 #: (ip, port), ip as the kernel prints it; a v4-mapped address is written as IPv4.
@@ -203,11 +202,11 @@ class Task:
         #: How the server relays datagrams; an escaper's sockets do the same. None where it does not.
         self.udp: DatagramOptions | None = None
         self.connect = ConnectNotes()
-        self._id: UUID | None = None
+        self._id: str | None = None
 
     @property
-    def id(self) -> UUID:
-        """Unique; made when first asked for, since most tasks are never named."""
+    def id(self) -> str:
+        """Unique, 32 hexadecimal digits; made when first asked for, since most tasks are never named."""
         if self._id is None:
             self._id = new_id()
         return self._id

@@ -327,7 +327,7 @@ class KeylessConnection(Protocol):
             spent = self.server.clock() - began
             logger.log(
                 ERROR_TEXTS[code],
-                [("task_id", self._id.hex), ("msg_id", number), ("create_at", timestamp(time.time() - spent)), ("process_time", duration(spent))],
+                [("task_id", self._id), ("msg_id", number), ("create_at", timestamp(time.time() - spent)), ("process_time", duration(spent))],
             )
 
     def _send(self) -> None:
@@ -401,7 +401,7 @@ class KeylessConnection(Protocol):
             logger.log(
                 reason,
                 [
-                    ("task_id", self._id.hex),
+                    ("task_id", self._id),
                     ("start_at", timestamp(self._started)),
                     ("server_addr", address(self.info.server)),
                     ("client_addr", address(self.info.client)),

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from g3.proto import journald, syslog
 from g3.proto.escape import MAX_VALUE, escape
+from g3.proto.record import Templates
 
 if TYPE_CHECKING:
-    from g3.logs.fields import Fields
     from g3.logs.options import Journal, Syslog
+    from g3.proto.record import Fields
 
 #: Seconds between two tries to reach a log daemon that is gone.
 RECONNECT_DELAY = 4.0
@@ -204,18 +205,33 @@ class JournalEncoder:
 class LineEncoder:
     """C{Dec 01 10:20:30.123 INFO key: value, key: value, MESSAGE}, keys sorted, local time; C{()} for no message."""
 
-    def constants(self, fields: Fields) -> list[tuple[str, Any]]:
-        return [pair for pair in fields if pair[1] is not None]
+    def constants(self, fields: Fields) -> _LineConstants:
+        return _LineConstants(_line_pairs(fields, MAX_VALUE))
 
-    def encode(self, constants: list[tuple[str, Any]], message: str, fields: Fields, now: float, *, limit: int = MAX_VALUE) -> bytes:
-        parts = [f"{line_time(now)} INFO"]
-        for key, value in sorted([*constants, *[pair for pair in fields if pair[1] is not None]], key=itemgetter(0)):
-            if isinstance(value, str):
-                parts.append(f"{key}: {escape(value, limit)},")
-            else:
-                parts.append(f"{key}: {str(value).lower() if isinstance(value, bool) else value},")
-        parts.append(escape(message, limit) if message else "()")
-        return (" ".join(parts) + "\n").encode("utf-8", "replace")
+    def encode(self, constants: _LineConstants, message: str, fields: Fields, now: float, *, limit: int = MAX_VALUE) -> bytes:
+        pairs = constants.templates.fill(fields, message, limit)
+        if pairs is None:
+            message = escape(message, limit)
+            texts = [text for _, text in sorted([*constants.pairs, *_line_pairs(fields, limit)], key=itemgetter(0))]
+            pairs = "".join(texts).encode("utf-8", "replace")
+        return f"{line_time(now)} INFO ".encode() + pairs + f"{message or '()'}\n".encode("utf-8", "replace")
+
+
+class _LineConstants:
+    """Pairs that stand in each line of a logger, and the templates in which they have their places."""
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        self.pairs = pairs
+        self.templates = Templates(lambda name, _: f"{name}: %s, ", ordered=True, constants=pairs)
+
+
+def _line_pairs(fields: Fields, limit: int) -> list[tuple[str, str]]:
+    """By name."""
+    return [
+        (key, f"{key}: {escape(value, limit) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else value}, ")
+        for key, value in fields
+        if value is not None
+    ]
 
 
 def line_time(now: float) -> str:

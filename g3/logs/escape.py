@@ -9,8 +9,8 @@ from g3.logs.fields import address, duration, ip, moment, optional
 
 if TYPE_CHECKING:
     from g3.errors import ConnectError
-    from g3.logs.fields import Value
     from g3.logs.logger import Logger
+    from g3.proto.record import Value
     from g3.task import SocketAddress, Task, Upstream
 
     Pairs = list[tuple[str, Value]]
@@ -22,7 +22,7 @@ HTTP_FORWARD, HTTP_PROXY, TCP_STREAM = "HttpForward", "HttpProxy", "TcpStream"
 def _start(task: Task, escape_type: str) -> Pairs:
     return [
         ("escape_type", escape_type),
-        ("task_id", task.id.hex),
+        ("task_id", task.id),
         ("upstream", str(task.upstream) if task.upstream.host else None),
     ]
 
@@ -81,7 +81,7 @@ def log_udp_sendto(
     notes = task.connect
     fields: Pairs = [
         ("escape_type", "UdpSendto"),
-        ("task_id", task.id.hex),
+        ("task_id", task.id),
         ("upstream", str(upstream or task.upstream) if (upstream or task.upstream).host else None),
         ("next_bound_addr", address(local or notes.local)),
         ("next_peer_addr", address(peer or notes.peer)),

@@ -4,16 +4,13 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from g3.task import IPAddress, SocketAddress
-
-    Value = str | int | float | bool | None
-    Fields = Sequence[tuple[str, Value]]
 
 #: Every third of a number, since formatting one with zeros in front costs more than all the rest.
 _THREE = tuple(f"{number:03}" for number in range(1000))
@@ -26,22 +23,15 @@ def duration(seconds: float) -> str | None:
     if not seconds:
         return None
     nanos = round(seconds * 1_000_000_000)
-    if nanos <= 0:
-        return None
-    if nanos >= 1_000_000_000:
-        return _scaled(nanos, 1_000_000, "s")
-    if nanos >= 1_000_000:
-        return _scaled(nanos, 1_000, "ms")
-    if nanos >= 1_000:
-        return f"{nanos // 1000}.{_THREE[nanos % 1000]}\u00b5s"
-    return f"{nanos}.000ns"
-
-
-def _scaled(nanos: int, step: int, unit: str) -> str:
-    thousandths, rest = divmod(nanos, step)
-    if rest * 2 > step or (rest * 2 == step and thousandths & 1):
-        thousandths += 1
-    return f"{thousandths // 1000}.{_THREE[thousandths % 1000]}{unit}"
+    if nanos < 1_000_000:
+        if nanos >= 1_000:
+            return f"{nanos // 1000}.{_THREE[nanos % 1000]}\u00b5s"
+        return f"{nanos}.000ns" if nanos > 0 else None
+    if nanos < 1_000_000_000:
+        micros = round(nanos / 1000)  # which rounds as it is to, and a float has digits enough for
+        return f"{micros // 1000}.{_THREE[micros % 1000]}ms"
+    millis = round(nanos / 1_000_000)
+    return f"{millis // 1000}.{_THREE[millis % 1000]}s"
 
 
 class _Clock:
@@ -69,8 +59,9 @@ def moment(when: datetime | None) -> str | None:
     return timestamp(when.timestamp())
 
 
+@lru_cache(maxsize=1024)
 def address(value: SocketAddress | None) -> str | None:
-    """C{ip:port}, an IPv6 one in brackets."""
+    """C{ip:port}, an IPv6 one in brackets. Most are in several records, those of a server in all."""
     if value is None:
         return None
     host, port = value

@@ -19,10 +19,10 @@ from g3.metrics.logger import LoggerStats
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from g3.logs.fields import Fields
     from g3.logs.logger import Encoder, Sink
     from g3.logs.options import Driver
     from g3.metrics.registry import MetricRegistry
+    from g3.proto.record import Fields
 
 _log = ProcessLogger()
 

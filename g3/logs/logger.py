@@ -17,8 +17,8 @@ from twisted.logger import Logger as ProcessLogger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from g3.logs.fields import Fields
     from g3.metrics.logger import LoggerStats
+    from g3.proto.record import Fields
 
 _log = ProcessLogger()
 
@@ -106,10 +106,11 @@ class Channel:
 
     def _encode(self, constants: Any, message: str, fields: Fields, now: float) -> bytes:
         record = self.encoder.encode(constants, message, fields, now)
-        for limit in SHORT_VALUES:
-            if len(record) <= self._sink.limit:
-                break
-            record = self.encoder.encode(constants, message, fields, now, limit=limit)
+        if len(record) > self._sink.limit:
+            for limit in SHORT_VALUES:
+                record = self.encoder.encode(constants, message, fields, now, limit=limit)
+                if len(record) <= self._sink.limit:
+                    break
         return record
 
     def _send(self, record: bytes) -> bool:
@@ -143,18 +144,16 @@ class Channel:
         queue = self._queue
         if not queue or self._retry is not None:
             return False
-        record = queue[0]
-        if type(record) is tuple:
-            try:
-                record = queue[0] = self._encode(*record)
-            except Exception as error:  # whatever is in a record, its task goes on
-                queue.popleft()
-                self.stats.format_failed += 1
-                self._report(error)
-                return True
-        if self._send(record):  # type: ignore[arg-type]
-            queue.popleft()
+        waiting = queue.popleft()
+        try:
+            record = self._encode(*waiting) if type(waiting) is tuple else waiting
+        except Exception as error:  # whatever is in a record, its task goes on
+            self.stats.format_failed += 1
+            self._report(error)
             return True
+        if self._send(record):  # type: ignore[arg-type]
+            return True
+        queue.appendleft(record)
         if not self._closed:
             self._retry = self._reactor.callLater(RETRY_DELAY, self._flush)
         return False

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from twisted.logger import LogEvent
 
-    from g3.logs.fields import Fields
+    from g3.proto.record import Fields
 
 CONSOLE, SYSLOG, JOURNALD = "console", "syslog", "journald"
 TARGETS = (CONSOLE, SYSLOG, JOURNALD)
@@ -125,7 +125,7 @@ class SyslogWriter:
         self._wall = wall
 
     def __call__(self, rank: int, text: str, namespace: str) -> None:
-        self._sink.send(self._format.encode("", text, [("module", namespace)], self._wall(), _RANKS[rank][2]))
+        self._sink.send(self._format.encode(b"", text, [("module", namespace)], self._wall(), _RANKS[rank][2]))
 
 
 class JournalWriter:

@@ -9,8 +9,8 @@ from g3.logs.fields import duration
 
 if TYPE_CHECKING:
     from g3.errors import ResolveError
-    from g3.logs.fields import Fields
     from g3.logs.logger import Logger
+    from g3.proto.record import Fields
 
 
 def log_resolve_error(logger: Logger, details: Fields, query_type: str, spent: float, source: str, error: ResolveError, domain: str) -> None:

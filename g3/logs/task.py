@@ -11,14 +11,15 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from g3.logs.fields import address, duration, ip, moment, optional, timestamp, uri
+from g3.proto.record import Filled, Layout
 
 if TYPE_CHECKING:
     from g3.errors import TaskError
-    from g3.logs.fields import Value
     from g3.logs.logger import Logger
+    from g3.proto.record import Value
     from g3.task import ConnectNotes, SocketAddress, Task, Upstream
 
-    Pairs = list[tuple[str, Value]]
+    Values = tuple[Value, ...]
 
 
 class TaskEvent(Enum):
@@ -49,6 +50,35 @@ _SHUTDOWN = (TaskEvent.CLIENT_SHUTDOWN, TaskEvent.UPSTREAM_SHUTDOWN)
 #: Events whose record has all that is known.
 _WHOLE = (TaskEvent.PERIODIC, TaskEvent.FINISHED)
 
+# The names, in their order. What an event does not have is None.
+_START = "task_type task_id task_event stage start_at user server_addr client_addr upstream"
+_WAY = "escaper next_bind_ip next_bound_addr next_peer_addr next_expire tcp_connect_tries tcp_connect_spend"
+_BYTES = "c_rd_bytes c_wr_bytes r_rd_bytes r_wr_bytes"
+_TCP_CONNECT = Layout(f"{_START} {_WAY} reason wait_time ready_time total_time {_BYTES}")
+_REQUEST = f"{_START} {_WAY} reason pipeline_wait reuse_connection method uri user_agent rsp_status origin_status wait_time ready_time"
+_STEPS = "dur_req_send_hdr dur_req_send_all dur_rsp_recv_hdr dur_rsp_recv_all"
+_HTTP_FORWARD = Layout(f"{_REQUEST} {_STEPS} total_time {_BYTES}")
+_HTTP_FORWARD_RUNNING = Layout(f"{_REQUEST} total_time {_STEPS} {_BYTES}")
+_FTP_OVER_HTTP = Layout(
+    f"{_START} escaper next_bind_ip next_expire ftp_c_bound_addr ftp_c_peer_addr ftp_c_connect_tries ftp_c_connect_spend"
+    " ftp_d_bound_addr ftp_d_peer_addr ftp_d_connect_tries ftp_d_connect_spend reason method uri user_agent rsp_status wait_time ready_time"
+    " total_time c_rd_bytes c_wr_bytes ftp_c_rd_bytes ftp_c_wr_bytes ftp_d_rd_bytes ftp_d_wr_bytes"
+)
+_UDP_START = "task_type task_id task_event stage start_at user tcp_server_addr tcp_client_addr udp_listen_addr udp_client_addr"
+_PACKETS = "c_rd_bytes c_rd_packets c_wr_bytes c_wr_packets r_rd_bytes r_rd_packets r_wr_bytes r_wr_packets"
+_UDP_END = f"reason wait_time ready_time total_time {_PACKETS}"
+_UDP_WAY = "upstream escaper next_bind_ip next_bound_addr next_peer_addr next_expire"
+_UDP_CONNECT = Layout(f"{_UDP_START} {_UDP_WAY} {_UDP_END}")
+_UDP_ASSOCIATE = Layout(f"{_UDP_START} initial_peer escaper {_UDP_END}")
+
+
+def _nothing(count: int) -> Values:
+    return (None,) * count
+
+
+_NO_WAY, _NO_BYTES, _NO_STEPS, _NO_PACKETS, _NO_UDP_WAY = _nothing(7), _nothing(4), _nothing(5), _nothing(8), _nothing(6)
+_NO_FTP_WAY, _NO_PAIR = _nothing(4), _nothing(2)
+
 
 class HTTPForwardNotes:
     """What the log of a forwarded request tells beside its task. Durations in seconds since the request was ready, zero when not reached."""
@@ -68,15 +98,26 @@ class HTTPForwardNotes:
         "user_agent",
     )
 
-    def __init__(self, method: str, uri: str, uri_max_chars: int = 1024) -> None:
+    def __init__(
+        self,
+        method: str,
+        uri: str,
+        uri_max_chars: int = 1024,
+        *,
+        user_agent: str = "",
+        pipeline_wait: float = 0.0,
+        reuse_connection: bool = False,
+        rsp_status: int = 0,
+        origin_status: int = 0,
+    ) -> None:
         self.method = method
         self.uri = uri
         self.uri_max_chars = uri_max_chars
-        self.user_agent = ""
-        self.pipeline_wait = 0.0
-        self.reuse_connection = False
-        self.rsp_status = 0
-        self.origin_status = 0
+        self.user_agent = user_agent
+        self.pipeline_wait = pipeline_wait
+        self.reuse_connection = reuse_connection
+        self.rsp_status = rsp_status
+        self.origin_status = origin_status
         self.dur_req_send_hdr = 0.0
         self.dur_req_send_all = 0.0
         self.dur_rsp_recv_hdr = 0.0
@@ -84,66 +125,56 @@ class HTTPForwardNotes:
 
 
 # C{_value_} and not C{value}, here and below: the latter goes through Python, twice a record.
-def _start(task: Task, task_type: str, event: TaskEvent) -> Pairs:
-    client = task.client
-    return [
-        ("task_type", task_type),
-        ("task_id", task.id.hex),
-        ("task_event", event._value_),
-        ("stage", task.stage._value_),
-        ("start_at", timestamp(task.started_at)),
-        ("user", task.user_name),
-        ("server_addr", address(client.server)),
-        ("client_addr", address(client.client)),
-        ("upstream", _upstream(task)),
-    ]
+def _start(task: Task, task_type: str, event: TaskEvent) -> Values:
+    client, user, upstream = task.client, task.user, task.upstream
+    return (
+        task_type,
+        task.id,
+        event._value_,
+        task.stage._value_,
+        timestamp(task.started_at),
+        None if user is None else user.name,
+        address(client.server),
+        address(client.client),
+        address((upstream.host, upstream.port)) if upstream.host else None,
+    )
 
 
-def _upstream(task: Task) -> str | None:
-    return str(task.upstream) if task.upstream.host else None
-
-
-def _connect(task: Task, shutdown: bool = False) -> Pairs:
+def _way(task: Task) -> Values:
     notes = task.connect
+    return (
+        notes.escaper,
+        ip(notes.bind_ip),
+        address(notes.local),
+        address(notes.peer),
+        _expire(notes),
+        notes.tries,
+        duration(notes.spend),
+    )
+
+
+def _expire(notes: ConnectNotes) -> str | None:
     egress = notes.egress
-    fields: Pairs = [("escaper", notes.escaper)]
-    if not shutdown:
-        fields.append(("next_bind_ip", ip(notes.bind_ip)))
-    fields += [
-        ("next_bound_addr", address(notes.local)),
-        ("next_peer_addr", address(notes.peer)),
-        ("next_expire", None if egress is None else moment(egress.expire)),
-    ]
-    if not shutdown:
-        fields += [("tcp_connect_tries", notes.tries), ("tcp_connect_spend", duration(notes.spend))]
-    return fields
+    return None if egress is None else moment(egress.expire)
 
 
-def _bytes(traffic: Traffic) -> Pairs:
-    return [
-        ("c_rd_bytes", traffic.client_read),
-        ("c_wr_bytes", traffic.client_written),
-        ("r_rd_bytes", traffic.remote_read),
-        ("r_wr_bytes", traffic.remote_written),
-    ]
+def _log(logger: Logger, layout: Layout, error: TaskError | None, values: Values) -> None:
+    logger.log("" if error is None else str(error), Filled(layout, values))
 
 
 def log_tcp_connect(
     logger: Logger, task: Task, event: TaskEvent, now: float, *, error: TaskError | None = None, traffic: Traffic = NO_TRAFFIC
 ) -> None:
     """A tunnel or stream. C{error} is the final reason, and only C{FINISHED} has one."""
-    fields = _start(task, "TcpConnect", event)
+    way, ready, total, counts = _NO_WAY, None, None, _NO_BYTES
     if event is not _CREATED:
-        fields += _connect(task, event in _SHUTDOWN)
-    if error is not None:
-        fields.append(("reason", error.reason))
-    fields.append(("wait_time", duration(task.wait)))
-    if event is not _CREATED:
-        fields.append(("ready_time", duration(task.ready)))
+        way, ready = _way(task), duration(task.ready)
+        if event in _SHUTDOWN:
+            way = (way[0], None, *way[2:5], None, None)
         if event is not _CONNECTED:
-            fields.append(("total_time", duration(now - task.created)))
-            fields += _bytes(traffic)
-    logger.log("" if error is None else str(error), fields)
+            total, counts = duration(now - task.created), traffic
+    reason = None if error is None else error.reason
+    _log(logger, _TCP_CONNECT, error, (*_start(task, "TcpConnect", event), *way, reason, duration(task.wait), ready, total, *counts))
 
 
 def log_http_forward(
@@ -157,39 +188,47 @@ def log_http_forward(
     traffic: Traffic = NO_TRAFFIC,
 ) -> None:
     """A forwarded request; a shutdown event has no record of this type. C{error} as in L{log_tcp_connect}."""
-    fields = _start(task, "HttpForward", event)
-    created = event is _CREATED
-    if not created:
-        fields += _connect(task)
-    if error is not None:
-        fields.append(("reason", error.reason))
-    fields.append(("pipeline_wait", duration(http.pipeline_wait)))
-    if not created:
-        fields.append(("reuse_connection", http.reuse_connection))
-    fields += [
-        ("method", http.method),
-        ("uri", uri(http.uri, http.uri_max_chars)),
-        ("user_agent", optional(http.user_agent)),
-    ]
+    layout = _HTTP_FORWARD
+    way, reused, rsp_status, origin_status, ready, steps, counts = _NO_WAY, None, None, None, None, _NO_STEPS, _NO_BYTES
+    if event is not _CREATED:
+        way, reused, ready = _way(task), http.reuse_connection, duration(task.ready)
     if event in _WHOLE:
-        fields += [("rsp_status", http.rsp_status), ("origin_status", http.origin_status)]
-    fields.append(("wait_time", duration(task.wait)))
-    if not created:
-        fields.append(("ready_time", duration(task.ready)))
-    if event in _WHOLE:
-        fields += _http_durations(http, duration(now - task.created), event)
-        fields += _bytes(traffic)
-    logger.log("" if error is None else str(error), fields)
+        rsp_status, origin_status, counts = http.rsp_status, http.origin_status, traffic
+        steps = _steps(http)
+        total = duration(now - task.created)
+        if event is _FINISHED:
+            steps = (*steps, total)
+        else:
+            layout, steps = _HTTP_FORWARD_RUNNING, (total, *steps)
+    wait = duration(task.wait)
+    values = (
+        *_start(task, "HttpForward", event),
+        *way,
+        None if error is None else error.reason,
+        wait if http.pipeline_wait == task.wait else duration(http.pipeline_wait),
+        reused,
+        http.method,
+        uri(http.uri, http.uri_max_chars),
+        optional(http.user_agent),
+        rsp_status,
+        origin_status,
+        wait,
+        ready,
+        *steps,
+        *counts,
+    )
+    _log(logger, layout, error, values)
 
 
-def _http_durations(http: HTTPForwardNotes, total: str | None, event: TaskEvent) -> Pairs:
-    fields: Pairs = [
-        ("dur_req_send_hdr", duration(http.dur_req_send_hdr)),
-        ("dur_req_send_all", duration(http.dur_req_send_all)),
-        ("dur_rsp_recv_hdr", duration(http.dur_rsp_recv_hdr)),
-        ("dur_rsp_recv_all", duration(http.dur_rsp_recv_all)),
-    ]
-    return [*fields, ("total_time", total)] if event is _FINISHED else [("total_time", total), *fields]
+def _steps(http: HTTPForwardNotes) -> Values:
+    head, whole = http.dur_req_send_hdr, http.dur_req_send_all
+    sent = duration(head)
+    return (
+        sent,
+        sent if whole == head else duration(whole),  # most requests are a head and no more
+        duration(http.dur_rsp_recv_hdr),
+        duration(http.dur_rsp_recv_all),
+    )
 
 
 class FTPNotes:
@@ -223,44 +262,40 @@ def log_ftp_over_http(
     logger: Logger, task: Task, ftp: FTPNotes, event: TaskEvent, now: float, *, error: TaskError | None = None, traffic: Traffic = NO_TRAFFIC
 ) -> None:
     """A request for an ftp:// URI. C{error} as in L{log_tcp_connect}."""
-    fields = _start(task, "FtpOverHttp", event)
-    created, whole = event is _CREATED, event in _WHOLE
-    if not created:
-        fields += _ftp_connects(task.connect, ftp.data if whole else None)
-    if error is not None:
-        fields.append(("reason", error.reason))
-    fields += [("method", ftp.method), ("uri", uri(ftp.uri, ftp.uri_max_chars)), ("user_agent", optional(ftp.user_agent))]
-    if not created:
-        fields.append(("rsp_status", ftp.rsp_status))
-    fields.append(("wait_time", duration(task.wait)))
-    if not created:
-        fields.append(("ready_time", duration(task.ready)))
-    if whole:
-        fields.append(("total_time", duration(now - task.created)))
-        fields += [("c_rd_bytes", traffic.client_read), ("c_wr_bytes", traffic.client_written)]
-    if not created:
-        fields += [("ftp_c_rd_bytes", ftp.control_read), ("ftp_c_wr_bytes", ftp.control_written)]
-    if whole:
-        fields += [("ftp_d_rd_bytes", ftp.data_read), ("ftp_d_wr_bytes", ftp.data_written)]
-    logger.log("" if error is None else str(error), fields)
+    escaper = bind_ip = expire = status = ready = total = None
+    control = data = _NO_FTP_WAY
+    client_bytes = control_bytes = data_bytes = _NO_PAIR
+    if event is not _CREATED:
+        notes = task.connect
+        escaper, bind_ip, expire, control = notes.escaper, ip(notes.bind_ip), _expire(notes), _ftp_connect(notes)
+        status, ready, control_bytes = ftp.rsp_status, duration(task.ready), (ftp.control_read, ftp.control_written)
+    if event in _WHOLE:
+        data, total, data_bytes = _ftp_connect(ftp.data), duration(now - task.created), (ftp.data_read, ftp.data_written)
+        client_bytes = traffic[:2]
+    values = (
+        *_start(task, "FtpOverHttp", event),
+        escaper,
+        bind_ip,
+        expire,
+        *control,
+        *data,
+        None if error is None else error.reason,
+        ftp.method,
+        uri(ftp.uri, ftp.uri_max_chars),
+        optional(ftp.user_agent),
+        status,
+        duration(task.wait),
+        ready,
+        total,
+        *client_bytes,
+        *control_bytes,
+        *data_bytes,
+    )
+    _log(logger, _FTP_OVER_HTTP, error, values)
 
 
-def _ftp_connects(control: ConnectNotes, data: ConnectNotes | None) -> Pairs:
-    egress = control.egress
-    fields: Pairs = [
-        ("escaper", control.escaper),
-        ("next_bind_ip", ip(control.bind_ip)),
-        ("next_expire", None if egress is None else moment(egress.expire)),
-    ]
-    for letter, notes in (("c", control), ("d", data)):
-        if notes is not None:
-            fields += [
-                (f"ftp_{letter}_bound_addr", address(notes.local)),
-                (f"ftp_{letter}_peer_addr", address(notes.peer)),
-                (f"ftp_{letter}_connect_tries", notes.tries),
-                (f"ftp_{letter}_connect_spend", duration(notes.spend)),
-            ]
-    return fields
+def _ftp_connect(notes: ConnectNotes) -> Values:
+    return address(notes.local), address(notes.peer), notes.tries, duration(notes.spend)
 
 
 class UDPNotes(NamedTuple):
@@ -282,57 +317,37 @@ class UDPNotes(NamedTuple):
 
 def log_udp(logger: Logger, task: Task, udp: UDPNotes, event: TaskEvent, now: float, *, error: TaskError | None = None) -> None:
     """A UDP session, by its C{task.type}: UdpConnect has one upstream, UdpAssociate any number. C{error} as in L{log_tcp_connect}."""
-    client = task.client
-    fields: Pairs = [
-        ("task_type", task.type),
-        ("task_id", task.id.hex),
-        ("task_event", event._value_),
-        ("stage", task.stage._value_),
-        ("start_at", timestamp(task.started_at)),
-        ("user", task.user_name),
-        ("tcp_server_addr", address(client.server)),
-        ("tcp_client_addr", address(client.client)),
-    ]
-    if event is not _CREATED:
-        fields += [("udp_listen_addr", address(udp.listen)), ("udp_client_addr", address(udp.client))]
-        fields += _udp_connect(task) if task.type == "UdpConnect" else _udp_associate(task, udp)
-    if error is not None:
-        fields.append(("reason", error.reason))
-    fields.append(("wait_time", duration(task.wait)))
-    if event is not _CREATED:
-        fields.append(("ready_time", duration(task.ready)))
-        if event is not _CONNECTED:
-            fields.append(("total_time", duration(now - task.created)))
-        fields += _packets(udp, event)
-    logger.log("" if error is None else str(error), fields)
+    client, notes = task.client, task.connect
+    connect, created = task.type == "UdpConnect", event is _CREATED
+    if connect:
+        way = _NO_UDP_WAY if created else _udp_way(task)
+    else:
+        way = _NO_PAIR if created else (None if udp.initial_peer is None else str(udp.initial_peer), notes.escaper)
+    packets = _NO_PACKETS
+    if not created:
+        packets = (*udp[3:5], *_NO_PACKETS[2:]) if event is _CONNECTED else udp[3:]
+    values = (
+        task.type,
+        task.id,
+        event._value_,
+        task.stage._value_,
+        timestamp(task.started_at),
+        task.user_name,
+        address(client.server),
+        address(client.client),
+        None if created else address(udp.listen),
+        None if created else address(udp.client),
+        *way,
+        None if error is None else error.reason,
+        duration(task.wait),
+        None if created else duration(task.ready),
+        duration(now - task.created) if event not in (_CREATED, _CONNECTED) else None,
+        *packets,
+    )
+    _log(logger, _UDP_CONNECT if connect else _UDP_ASSOCIATE, error, values)
 
 
-def _udp_connect(task: Task) -> Pairs:
+def _udp_way(task: Task) -> Values:
     notes = task.connect
-    return [
-        ("upstream", _upstream(task)),
-        ("escaper", notes.escaper),
-        ("next_bind_ip", ip(notes.bind_ip)),
-        ("next_bound_addr", address(notes.local)),
-        ("next_peer_addr", address(notes.peer)),
-        ("next_expire", None if notes.egress is None else moment(notes.egress.expire)),
-    ]
-
-
-def _udp_associate(task: Task, udp: UDPNotes) -> Pairs:
-    return [("initial_peer", None if udp.initial_peer is None else str(udp.initial_peer)), ("escaper", task.connect.escaper)]
-
-
-def _packets(udp: UDPNotes, event: TaskEvent) -> Pairs:
-    fields: Pairs = [("c_rd_bytes", udp.client_read), ("c_rd_packets", udp.client_read_packets)]
-    if event is _CONNECTED:
-        return fields
-    return [
-        *fields,
-        ("c_wr_bytes", udp.client_written),
-        ("c_wr_packets", udp.client_written_packets),
-        ("r_rd_bytes", udp.remote_read),
-        ("r_rd_packets", udp.remote_read_packets),
-        ("r_wr_bytes", udp.remote_written),
-        ("r_wr_packets", udp.remote_written_packets),
-    ]
+    upstream = str(task.upstream) if task.upstream.host else None
+    return upstream, notes.escaper, ip(notes.bind_ip), address(notes.local), address(notes.peer), _expire(notes)

@@ -8,12 +8,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from g3.proto.escape import MAX_VALUE, cut
+from g3.proto.record import Templates
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    Value = str | int | float | bool | None
-    Fields = Sequence[tuple[str, Value]]
+    from g3.proto.record import Fields, Value
 
 SOCKET_PATH = "/run/systemd/journal/socket"
 MAX_NAME = 64
@@ -45,14 +43,13 @@ def encode_field(name: str, value: Value, limit: int = MAX_VALUE) -> bytes:
 
 def encode_fields(fields: Fields, limit: int = MAX_VALUE) -> bytes:
     """Fields in their order."""
-    parts = []
-    for name, value in fields:
-        if value is None or not (known := field_name(name)):
-            continue
-        if type(value) is str:
-            if len(value) > limit or "\n" in value:
-                return b"".join([encode_field(name, value, limit) for name, value in fields])
-            parts.append(f"{known}={value}\n")
-        else:
-            parts.append(f"{known}={value if type(value) is int else str(value).lower()}\n")
-    return "".join(parts).encode("utf-8", "replace")
+    pairs = _TEMPLATES.fill(fields, "", limit)
+    return b"".join([encode_field(name, value, limit) for name, value in fields]) if pairs is None else pairs
+
+
+def _pair(name: str, _: type) -> str:
+    name = field_name(name)
+    return f"{name}=%s\n" if name else "%.0s"
+
+
+_TEMPLATES = Templates(_pair)

@@ -7,13 +7,11 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from g3.proto.escape import MAX_VALUE, cut, escape, escape_bracket, plain
+from g3.proto.escape import MAX_VALUE, cut, escape, escape_bracket
+from g3.proto.record import Templates
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    Value = str | int | float | bool | None
-    Fields = Sequence[tuple[str, Value]]
+    from g3.proto.record import Fields
 
 FACILITY_USER = 1
 FACILITY_DAEMON = 3
@@ -94,23 +92,28 @@ def _number(value: float) -> str:
     return "false" if value is False else str(value)
 
 
-def _plain(fields: Fields, limit: int) -> bool:
-    """Whether no text among the values needs to be escaped or cut."""
-    return plain([value for _, value in fields if type(value) is str], limit)
-
-
 class Format:
     """A record: header, constants formatted once by L{constants}, fields. None values are left out."""
 
     def __init__(self, header: Header, *, report_ts: bool = False) -> None:
         self.header = header
         self.report_ts = report_ts
+        self._templates = Templates(self._pair)
 
-    def constants(self, fields: Fields) -> str:
-        """Fields that stand in every record, ready made."""
+    @staticmethod
+    def _pair(name: str, kind: type, /) -> str:
+        """See L{g3.proto.record.Pair}."""
         raise NotImplementedError
 
-    def encode(self, constants: str, message: str, fields: Fields, now: float, severity: int = NOTICE, limit: int = MAX_VALUE) -> bytes:
+    def _pairs(self, fields: Fields, limit: int) -> bytes:
+        """The same of any values, one by one."""
+        raise NotImplementedError
+
+    def constants(self, fields: Fields) -> bytes:
+        """Fields that stand in every record, ready made."""
+        return self._pairs(fields, MAX_VALUE)
+
+    def encode(self, constants: bytes, message: str, fields: Fields, now: float, severity: int = NOTICE, limit: int = MAX_VALUE) -> bytes:
         """One record without line end; each string value at most C{limit} characters."""
         raise NotImplementedError
 
@@ -118,29 +121,24 @@ class Format:
 class Text3164(Format):
     """C{MESSAGE, key="value", key=1}: strings quoted and escaped, numbers bare."""
 
-    def constants(self, fields: Fields) -> str:
-        return "".join(self._parts(fields, MAX_VALUE))
-
     @staticmethod
-    def _parts(fields: Fields, limit: int) -> list[str]:
-        if _plain(fields, limit):
-            return [
-                f', {key}="{value}"' if type(value) is str else f", {key}={value if type(value) is int else _number(value)}"  # type: ignore[arg-type]
-                for key, value in fields
-                if value is not None
-            ]
-        return [
+    def _pair(name: str, kind: type) -> str:
+        return f', {name}="%s"' if kind is str else f", {name}=%s"
+
+    def _pairs(self, fields: Fields, limit: int) -> bytes:
+        pairs = [
             f', {key}="{escape(value, limit)}"' if type(value) is str else f", {key}={_number(value)}"  # type: ignore[arg-type]
             for key, value in fields
             if value is not None
         ]
+        return "".join(pairs).encode("utf-8", "replace")
 
-    def encode(self, constants: str, message: str, fields: Fields, now: float, severity: int = NOTICE, limit: int = MAX_VALUE) -> bytes:
-        parts = [self.header.text(now, severity), escape(message, limit), constants]
-        parts += self._parts(fields, limit)
-        if self.report_ts:
-            parts.append(f", report_ts={int(now)}")
-        return "".join(parts).encode("utf-8", "replace")
+    def encode(self, constants: bytes, message: str, fields: Fields, now: float, severity: int = NOTICE, limit: int = MAX_VALUE) -> bytes:
+        pairs = self._templates.fill(fields, message, limit)
+        if pairs is None:
+            message, pairs = escape(message, limit), self._pairs(fields, limit)
+        record = f"{self.header.text(now, severity)}{message}".encode("utf-8", "replace") + constants + pairs
+        return record + b", report_ts=%d" % now if self.report_ts else record
 
 
 class Structured5424(Format):
@@ -150,26 +148,25 @@ class Structured5424(Format):
         super().__init__(header, report_ts=report_ts)
         self._open = f"[g3proxy@{enterprise_id}"
 
-    def constants(self, fields: Fields) -> str:
-        return "".join(self._parts(fields, MAX_VALUE))
-
     @staticmethod
-    def _parts(fields: Fields, limit: int) -> list[str]:
-        if _plain(fields, limit):
-            return [f' {key}="{value if type(value) is str else _number(value)}"' for key, value in fields if value is not None]  # type: ignore[arg-type]
-        return [
+    def _pair(name: str, _: type) -> str:
+        return f' {name}="%s"'
+
+    def _pairs(self, fields: Fields, limit: int) -> bytes:
+        pairs = [
             f' {key}="{escape_bracket(value, limit) if type(value) is str else _number(value)}"'  # type: ignore[arg-type]
             for key, value in fields
             if value is not None
         ]
+        return "".join(pairs).encode("utf-8", "replace")
 
-    def encode(self, constants: str, message: str, fields: Fields, now: float, severity: int = NOTICE, limit: int = MAX_VALUE) -> bytes:
-        parts = [self.header.text(now, severity), self._open, constants]
-        parts += self._parts(fields, limit)
-        if self.report_ts:
-            parts.append(f' report_ts="{int(now)}"')
-        parts += ("] ", escape_bracket(message, limit))
-        return "".join(parts).encode("utf-8", "replace")
+    def encode(self, constants: bytes, message: str, fields: Fields, now: float, severity: int = NOTICE, limit: int = MAX_VALUE) -> bytes:
+        pairs = self._templates.fill(fields, message, limit)
+        if pairs is None:
+            message, pairs = escape_bracket(message, limit), self._pairs(fields, limit)
+        start = f"{self.header.text(now, severity)}{self._open}".encode()
+        report = b' report_ts="%d"' % now if self.report_ts else b""
+        return b"".join((start, constants, pairs, report, b"] ", message.encode("utf-8", "replace")))
 
 
 class CEE(Format):
@@ -180,15 +177,18 @@ class CEE(Format):
         self._flag = flag
         self._dump = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
-    def constants(self, fields: Fields) -> str:
-        text = self._dump({key: value for key, value in fields if value is not None})
-        return text[1:-1]
+    @staticmethod
+    def _pair(name: str, kind: type) -> str:
+        return f'"{name}":"%s",' if kind is str else f'"{name}":%s,'
 
-    def encode(self, constants: str, message: str, fields: Fields, now: float, severity: int = NOTICE, limit: int = MAX_VALUE) -> bytes:
-        values = {key: cut(value, limit) if type(value) is str else value for key, value in fields if value is not None}
-        if self.report_ts:
-            values["report_ts"] = int(now)
-        values["msg"] = cut(message, limit)
-        start = f"{{{constants}," if constants else "{"
-        text = f"{self.header.text(now, severity)}{self._flag}{start}{self._dump(values)[1:]}"
-        return text.encode("utf-8", "replace")
+    def _pairs(self, fields: Fields, limit: int) -> bytes:
+        text = self._dump({key: cut(value, limit) if type(value) is str else value for key, value in fields if value is not None})
+        return f"{text[1:-1]},".encode("utf-8", "replace") if len(text) > 2 else b""
+
+    def encode(self, constants: bytes, message: str, fields: Fields, now: float, severity: int = NOTICE, limit: int = MAX_VALUE) -> bytes:
+        pairs, quoted = self._templates.fill(fields, message, limit), f'"{message}"'
+        if pairs is None:
+            pairs, quoted = self._pairs(fields, limit), self._dump(cut(message, limit))
+        start = f"{self.header.text(now, severity)}{self._flag}{{".encode("utf-8", "replace")
+        report = b'"report_ts":%d,' % now if self.report_ts else b""
+        return b"".join((start, constants, pairs, report, b'"msg":', quoted.encode("utf-8", "replace"), b"}"))

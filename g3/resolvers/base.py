@@ -17,9 +17,9 @@ from g3.resolvers.cache import Cache, Record, Source
 from g3.tree.node import Node
 
 if TYPE_CHECKING:
-    from g3.logs.fields import Fields
     from g3.logs.logger import Logger
     from g3.metrics.resolver import QueryStats
+    from g3.proto.record import Fields
     from g3.resolvers.cache import Found
     from g3.resolvers.config import RuntimeConfig
     from g3.tree.node import NodeContext

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from g3.logs.drivers import JournalEncoder, LineEncoder
 from g3.proto.escape import escape, unescape
+from g3.proto.record import Filled, Layout
 from g3.proto.statsd import encode_line, encode_tags
 from g3.proto.syslog import CEE, Header3164, Header5424, Structured5424, Text3164
 
@@ -25,6 +26,10 @@ TEXT = st.text(st.one_of(st.sampled_from("\"'\\]=, \n\r\t\0\x1b\u2028\x85[{}@"),
 KEY = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True).filter(lambda key: key not in ("msg", "message", "priority", "syslog_identifier"))
 VALUE = st.one_of(TEXT, st.integers(-(2**63), 2**64), st.booleans(), st.none())
 FIELDS = st.dictionaries(KEY, VALUE, max_size=8)
+
+#: Values as most records have them, nothing in them to be escaped, and now and then one that has.
+PLAIN = st.one_of(st.text(st.sampled_from("abc/:.-_ %\u00b5[]"), max_size=20), st.integers(0, 2**64), st.booleans(), st.none())
+CALM = st.one_of(PLAIN, PLAIN, PLAIN, VALUE, st.floats())
 
 # Oracles: parsers written from the formats, none of them ours.
 _PAIR_3164 = re.compile(r', ([a-z0-9_]+)=(?:"((?:[^"\\]|\\.)*)"|(true|false|-?[0-9]+))')
@@ -145,3 +150,20 @@ class RecordTest(SynchronousTestCase):
         head, _, tail = line[:-1].decode().partition("|#")
         self.assertEqual(head, f"g3proxy.x:{value}|c")
         self.assertEqual([tag.partition(":")[0] for tag in tail.split(",") if tag], [key for key, _ in tags])
+
+    @MANY
+    @given(st.one_of(st.just("finished"), TEXT), st.dictionaries(KEY, st.lists(CALM, min_size=3, max_size=3), max_size=12), st.booleans())
+    def test_records_by_a_layout_are_those_written_pair_by_pair(self, message: str, columns: dict[str, list[Any]], reported: bool) -> None:
+        """In every format, whatever is in them: the template that one record made does for the next only where that has the same types."""
+        layout = Layout(" ".join(columns))
+        constants: Any = [("daemon_name", "50%"), ("kind", "T'\u4e2d" if reported else "Task"), ("pid", 1)]
+        header = Header5424("g3", 1)
+        formats: list[Any] = [Text3164(Header3164("g3", 1), report_ts=reported), Structured5424(header, report_ts=reported)]
+        formats += [CEE(header, report_ts=reported), JournalEncoder("g3"), LineEncoder()]
+        for made in formats:
+            ready = made.constants(constants)
+            for values in zip(*columns.values(), strict=True):
+                record = Filled(layout, values)
+                for limit in (16384, 12):
+                    wanted = made.encode(ready, message, list(record), WHEN, limit=limit)
+                    self.assertEqual(made.encode(ready, message, record, WHEN, limit=limit), wanted)

@@ -119,11 +119,6 @@ class Request:
     head_size: int
 
     @property
-    def user_agents(self) -> list[bytes]:
-        """The values of User-Agent, usually one."""
-        return field_values(self.forward_lines, b"user-agent")
-
-    @property
     def expect_continue(self) -> bool:
         """Whether the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1)."""
         return any(value.lower() == b"100-continue" for value in field_values(self.forward_lines, b"expect"))

@@ -10,7 +10,7 @@ from g3.resolvers.c_ares.config import CAresConfig
 from g3.resolvers.c_ares.driver import CAresDriver
 
 if TYPE_CHECKING:
-    from g3.logs.fields import Fields
+    from g3.proto.record import Fields
     from g3.resolvers.base import Driver
 
 __all__ = ["CAresConfig", "CAresResolver"]

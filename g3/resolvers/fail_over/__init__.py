@@ -14,7 +14,7 @@ from g3.resolvers.fail_over.driver import FailOverDriver
 
 if TYPE_CHECKING:
     from g3.config.schema import Places
-    from g3.logs.fields import Fields
+    from g3.proto.record import Fields
     from g3.resolvers.base import Driver
 
 __all__ = ["FailOverConfig", "FailOverResolver"]

@@ -79,17 +79,22 @@ def log_forward(logger: Logger, exchange: Forwarded, event: TaskEvent, now: floa
     request, marks = exchange.request, exchange.marks
     if marks is None:
         return
-    notes = HTTPForwardNotes(request.method.decode("ascii"), _uri(exchange), exchange.client.server.config.log_uri_max_chars)
-    notes.user_agent = _user_agent(request)
-    notes.pipeline_wait = exchange.task.wait
-    notes.reuse_connection = exchange.reused
-    notes.rsp_status = exchange.rsp_status
-    notes.origin_status = exchange.origin_status
-    ready = exchange.task.created
+    task = exchange.task
+    notes = HTTPForwardNotes(
+        request.method.decode("ascii"),
+        _uri(exchange),
+        exchange.client.server.config.log_uri_max_chars,
+        user_agent=_user_agent(request),
+        pipeline_wait=task.wait,
+        reuse_connection=exchange.reused,
+        rsp_status=exchange.rsp_status,
+        origin_status=exchange.origin_status,
+    )
+    ready = task.created
     sent_head, sent_all, got_head, got_all = exchange.times  # 0 where it did not come to that, which is no duration
     notes.dur_req_send_hdr, notes.dur_req_send_all = sent_head and sent_head - ready, sent_all and sent_all - ready
     notes.dur_rsp_recv_hdr, notes.dur_rsp_recv_all = got_head and got_head - ready, got_all and got_all - ready
-    log_http_forward(logger, exchange.task, notes, event, now, error=error, traffic=marks.traffic(exchange))
+    log_http_forward(logger, task, notes, event, now, error=error, traffic=marks.traffic(exchange))
 
 
 def log_ftp(logger: Logger, exchange: FTP, event: TaskEvent, now: float, error: TaskError | None, control: Any, data: Any) -> None:
@@ -112,5 +117,5 @@ def _uri(exchange: Logged) -> str:
 
 
 def _user_agent(request: Request) -> str:
-    agents = request.user_agents
-    return agents[0].decode("latin-1") if agents else ""
+    agent = request.get(b"user-agent")
+    return "" if agent is None else agent.decode("latin-1")

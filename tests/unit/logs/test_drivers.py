@@ -242,7 +242,7 @@ class LineTest(SynchronousTestCase):
     def test_fields_of_one_name_and_two_types_do_not_fail(self) -> None:
         """Sorting looks at names only."""
         encoder = LineEncoder()
-        self.assertIn(b"a: 1, a: x,", encoder.encode([("a", 1)], "", [("a", "x")], 0.0))
+        self.assertIn(b"a: 1, a: x,", encoder.encode(encoder.constants([("a", 1)]), "", [("a", "x")], 0.0))
 
     def test_milliseconds_have_three_digits(self) -> None:
         """Also small ones."""

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import ROUND_HALF_EVEN, Decimal
 from ipaddress import ip_address
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -38,6 +40,15 @@ class DurationTest(SynchronousTestCase):
     def test_nothing_is_left_out(self) -> None:
         """Zero, less than a nanosecond, and what a clock that stepped back would give."""
         self.assertEqual([duration(seconds) for seconds in (0, 0.0, 1e-12, -1.0)], [None] * 4)
+
+    def test_it_is_what_decimal_arithmetic_gives(self) -> None:
+        """Of whole nanoseconds, each half to even."""
+        pick = random.Random(1)
+        for _ in range(2000):
+            nanos = pick.randrange(10 ** pick.randrange(1, 16)) // 500 * pick.choice((1, 500))
+            unit, size = next((unit, size) for unit, size in (("s", 9), ("ms", 6), ("\u00b5s", 3), ("ns", 0)) if nanos >= 10**size or not size)
+            wanted = f"{Decimal(nanos).scaleb(-size).quantize(Decimal('0.001'), ROUND_HALF_EVEN)}{unit}" if nanos else None
+            self.assertEqual(duration(nanos / 1_000_000_000), wanted)
 
 
 class TimeTest(SynchronousTestCase):

@@ -87,7 +87,7 @@ class TCPConnectTest(Case):
             self.recorder.fields,
             {
                 "task_type": "TcpConnect",
-                "task_id": self.task.id.hex,
+                "task_id": self.task.id,
                 "task_event": "Finished",
                 "stage": "Relaying",
                 "start_at": "2021-12-01T10:20:30.123456Z",
