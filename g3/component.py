@@ -24,7 +24,7 @@ from g3.errors import ConfigError
 from g3.interfaces import IAuditor, IComponentMaker, IEscaper, IKeyStore, IResolver, IServer, IUserGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 #: What a node of each kind provides.
 KINDS: dict[str, Any] = {
@@ -108,10 +108,11 @@ class TypeInfo:
     aliases: tuple[str, ...] = field(default=(), compare=False)
 
 
-def package_of(maker: Any) -> tuple[str, str]:
-    """The distribution (or, if not installed, the top-level package) that brings an implementation, and its version."""
+def package_of(maker: Any, installed: Mapping[str, list[str]] | None = None) -> tuple[str, str]:
+    """The distribution (or, if not installed, the top-level package) that brings an implementation, and its version. To ask for many, give what
+    is C{installed}: C{metadata.packages_distributions()}, which reads the file lists of all."""
     top = str(getattr(maker, "path", type(maker).__module__)).partition(".")[0]
-    for name in metadata.packages_distributions().get(top, ()):
+    for name in (metadata.packages_distributions() if installed is None else installed).get(top, ()):
         return name, metadata.version(name)
     try:
         return top, str(getattr(importlib.import_module(top), "__version__", ""))
@@ -179,8 +180,9 @@ class Components:
 
     def types(self, kind: str | None = None) -> list[TypeInfo]:
         """Every type (of one kind), sorted, with its package and version. A type offered twice is listed twice."""
+        installed = metadata.packages_distributions()
         return sorted(
-            TypeInfo(maker.kind, maker.type, *package_of(maker), tuple(maker.aliases))
+            TypeInfo(maker.kind, maker.type, *package_of(maker, installed), tuple(maker.aliases))
             for makers in self._makers.values()
             for maker in makers
             if kind in (None, maker.kind)
