@@ -21,8 +21,8 @@ SUMMARY = re.compile(r"^(?:PASSED|FAILED)(?: \((.*)\))?$")
 
 def run_trial(arguments: list[str], slowest: int = 0) -> tuple[int, dict[str, int] | None]:
     """Trial's exit status, and the counts of its last summary line, None when it wrote none."""
-    # Most tests wait for other programs: as many at once as there are processors.
-    side_by_side = ["-j", str(os.cpu_count() or 1)] if not arguments else []
+    # Most tests wait for other programs: one more at once than there are processors.
+    side_by_side = ["-j", str((os.cpu_count() or 1) + 1)] if not arguments else []
     trial = ["-m", "twisted.trial"] if not slowest else [str(ROOT / "tools" / "timed_trial.py"), str(slowest)]
     command = [sys.executable, *trial, *side_by_side, *(arguments or ["g3"])]
     counts: dict[str, int] | None = None
