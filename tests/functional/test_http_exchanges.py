@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from OpenSSL import SSL
 
+from g3.control.client import ControlClient
 from tests.functional.certificates import Authority, pem
 from tests.functional.needs import need
 from tests.functional.peers import ScriptedOrigin, read_exactly, read_head
@@ -51,8 +52,8 @@ class ExchangeCase(ProxyCase):
 
     def tasks_alive(self) -> int:
         """What the daemon says of its one server."""
-        said = self.daemon.ctl("server", "http", "status").stdout
-        return int(next(line.split(":")[1] for line in said.splitlines() if "alive" in line))
+        with ControlClient(self.daemon.control_socket, 20) as control:
+            return int(control.call("server_status", name="http")["alive_tasks"])
 
 
 def listener_tls(case: ProxyCase) -> tuple[str, ssl.SSLContext]:
@@ -83,7 +84,7 @@ class EarlyAnswerTests(ExchangeCase):
         def refuse(connection: socket.socket, _number: int) -> None:
             read_head(connection)
             connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 4\r\n\r\nmuch")
-            time.sleep(0.3)
+            time.sleep(1)
 
         origin = self.scripted(refuse)
         port = self.proxy()
@@ -127,7 +128,8 @@ class EarlyAnswerTests(ExchangeCase):
         def answer(connection: socket.socket, _number: int) -> None:
             read_head(connection)
             connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
-            time.sleep(0.3)
+            # It has sent all; its kernel, which would drop the rest at a close, needs a moment.
+            time.sleep(2)
 
         origin = self.scripted(answer)
         client = self.client(self.proxy())
@@ -252,14 +254,20 @@ class RetryTests(ExchangeCase):
         def script(connection: socket.socket, _number: int) -> None:
             read_head(connection)
             connection.sendall(OK)
-            time.sleep(0.2)
+            answered.wait(20)
             connection.sendall(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            said.set()
 
+        answered, said = threading.Event(), threading.Event()
         origin = self.scripted(script)
         client = self.client(self.port)
         for _ in range(2):
+            said.clear()
+            answered.clear()
             self.assertEqual(client.ask(get(origin.port)).status, 200)
-            time.sleep(0.4)
+            answered.set()
+            self.assertTrue(said.wait(20))
+            time.sleep(0.3)
 
 
 class BoundedTests(ExchangeCase):
@@ -326,12 +334,12 @@ class BoundedTests(ExchangeCase):
         def script(connection: socket.socket, _number: int) -> None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             connection.recv(100)
-            time.sleep(3)
+            done.wait(60)
 
+        done = threading.Event()
+        self.addCleanup(done.set)
         origin = self.scripted(script)
-        port = free_port()
-        config = self.config(port).replace("    resolver: r\n", "    resolver: r\n    tcp_connect: {each_timeout: 4s}\n", 1)
-        self.daemon = self.start_daemon(config, ports=[port])
+        port = self.proxy()
         piece = b"8000\r\n" + b"u" * 32768 + b"\r\n"
 
         def work() -> None:
@@ -783,7 +791,7 @@ class VanishingTests(ExchangeCase):
 
     def none_alive(self, origin: ScriptedOrigin) -> None:
         """Soon no task is counted, no connection to C{origin} is open, and none to what does not answer is being made."""
-        deadline = time.monotonic() + 6
+        deadline = time.monotonic() + 20
         while self.tasks_alive() or self.connections(origin.port, "01") or self.connections(self.slow, "02") > self.others_ask:
             self.assertLess(time.monotonic(), deadline, f"{self.tasks_alive()} tasks are alive")
             time.sleep(0.1)
@@ -840,6 +848,7 @@ class VanishingTests(ExchangeCase):
         client.sock.settimeout(1)
         with contextlib.suppress(TimeoutError):
             client.send(request)
+        client.sock.settimeout(20)
         return client
 
     def test_clients_that_vanish(self) -> None:
@@ -847,9 +856,8 @@ class VanishingTests(ExchangeCase):
         origin = self.scripted(self.origin_script)
         port = self.proxy()
         clients = [self.begin(port, request) for request in self.requests(origin)]
-        time.sleep(0.5)
-        self.assertGreater(self.tasks_alive(), 10)
-        self.assertEqual(self.connections(self.slow, "02") - self.others_ask, 3)
+        self.daemon.wait_until(lambda: self.tasks_alive() > 10, "they are served")
+        self.daemon.wait_until(lambda: self.connections(self.slow, "02") - self.others_ask == 3, "three are being connected")
         for client in clients:
             client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             client.close()
@@ -925,9 +933,8 @@ class StoppingTests(ExchangeCase):
         client = self.client(port)
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20000)
         client.send(get(origin.port))
-        time.sleep(0.3)
+        got = client.sock.recv(1000)
         self.daemon.send_signal(signal.SIGTERM)
-        got = b""
         while not got.endswith(b"\r\n0\r\n\r\n"):
             data = client.sock.recv(20000)
             self.assertTrue(data, f"ended after {len(got)} bytes")
@@ -995,18 +1002,19 @@ class StoppingTests(ExchangeCase):
             read_head(connection)
 
         origin = self.scripted(script)
-        port = self.proxy()
+        patient = "    task_idle_max_count: 60"
+        port = self.proxy(patient)
         waiting, body, tunnel, uploading = (self.client(port) for _ in range(4))
         waiting.send(get(origin.port))
         body.send(get(origin.port, "/body"))
         uploading.send(get(origin.port, "/", "Content-Length: 100", method="POST") + b"u")
         self.assertEqual(tunnel.ask(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % origin.port, "CONNECT").status, 200)
-        time.sleep(0.2)
-        self.write("g3proxy.yaml", self.config(port, "    pipeline_size: 5"))
+        self.daemon.wait_until(lambda: self.tasks_alive() == 4, "all are served")
+        self.write("g3proxy.yaml", self.config(port, f"{patient}\n    pipeline_size: 5"))
         self.assertEqual(self.daemon.ctl("reload").returncode, 0)
         fresh = self.client(port)
         fresh.send(get(origin.port, "/fresh"))
-        time.sleep(0.2)
+        self.daemon.wait_until(lambda: self.tasks_alive() == 5, "the new one, too")
         self.assertEqual(self.daemon.ctl("force-quit", "http").returncode, 0)
         for client in (waiting, uploading):
             self.assertEqual(client.answer().status, 500)
