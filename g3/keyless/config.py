@@ -22,7 +22,7 @@ from g3.config.values.http import PathAndQuery
 from g3.config.values.metrics import HistogramValue, MetricTags
 from g3.config.values.net import UpstreamAddr
 from g3.config.values.options import Options
-from g3.config.values.size import Size
+from g3.config.values.size import MOST_READ, Size
 from g3.config.values.tcp import TCPListenValue
 from g3.logs.options import LoggerOptions, LogOptions
 from g3.metrics.quantile import HistogramOptions
@@ -49,7 +49,7 @@ class KeyServerConfig(ListeningServerConfig):
     type_word: ClassVar[str] = "key_server"
 
     listen: TCPListen = key(TCPListenValue(), doc="Where to accept clients.")
-    tcp_copy_buffer_size: int = key(Size(4096), default=65536, unit="bytes", doc="Most bytes of one read.")
+    tcp_copy_buffer_size: int = key(Size(4096, MOST_READ), default=65536, unit="bytes", doc="Most bytes of one read.")
     shared_logger: str | None = key(NodeName(), default=None, doc="Share log queues with every server that names the same.")
     multiplex_queue_depth: int = key(
         Int(0, 1 << 16),

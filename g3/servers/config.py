@@ -13,7 +13,7 @@ from g3.config.values.basic import Bool, Int, NodeName, Reference
 from g3.config.values.duration import Duration
 from g3.config.values.limit import StreamSpeedValue
 from g3.config.values.metrics import MetricTags
-from g3.config.values.size import RaisedSize
+from g3.config.values.size import MOST_READ, RaisedSize
 from g3.config.values.tcp import TCPListenValue, TCPMiscValue
 from g3.config.values.tls import ServerTLSValue, TicketerValue
 from g3.net.options import TCPMisc
@@ -58,7 +58,9 @@ class StreamServerConfig(ListenKeys):
         StreamSpeedValue(), default=None, aliases=("tcp_conn_limit", "conn_limit"), deprecated_for="tcp_sock_speed_limit"
     )
     tcp_misc_opts: TCPMisc = key(TCPMiscValue(), default=TCPMisc(), doc="Socket options of client connections.")
-    tcp_copy_buffer_size: int = key(RaisedSize(4 * KIB), default=16 * KIB, unit="bytes", doc="Most bytes of one read while relaying; at least 4 KiB.")
+    tcp_copy_buffer_size: int = key(
+        RaisedSize(4 * KIB, MOST_READ), default=16 * KIB, unit="bytes", doc="Most bytes of one read while relaying; at least 4 KiB."
+    )
     tcp_copy_yield_size: int = key(
         RaisedSize(256 * KIB), default=1024 * KIB, unit="bytes", doc="Bytes relayed before other connections get their turn; at least 256 KiB."
     )

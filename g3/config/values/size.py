@@ -39,6 +39,10 @@ def format_size(size: int) -> int | str:
     return size
 
 
+#: Most bytes that one read may be told to take: as many are set aside for it, however few there are.
+MOST_READ = 1 << 30
+
+
 class Size(Value[int]):
     """A number of bytes from C{low} to C{high}, both included."""
 
@@ -70,10 +74,10 @@ class Size(Value[int]):
 
 
 class RaisedSize(Size):
-    """A number of bytes; less than C{least} is taken as that, with a warning."""
+    """A number of bytes up to C{high}; less than C{least} is taken as that, with a warning."""
 
-    def __init__(self, least: int) -> None:
-        super().__init__()
+    def __init__(self, least: int, high: int = U64) -> None:
+        super().__init__(0, high)
         self.least = least
 
     def parse(self, node: Node, context: ParseContext) -> int:

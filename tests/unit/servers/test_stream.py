@@ -12,15 +12,18 @@ from zope.interface import implementer
 
 from g3.config.document import read_text
 from g3.config.problems import Problems
-from g3.config.schema import parse_map
+from g3.config.schema import key_index, parse_map
 from g3.config.value import ParseContext
 from g3.errors import RateLimited, TaskError
 from g3.interfaces import IEscaper, IFactUsers, ITCPConnect
+from g3.keyless.config import KeyServerConfig
 from g3.net.tls.options import SessionCache
+from g3.servers.config import StreamServerConfig
 from g3.servers.tcp_stream import TCPStreamConfig, TCPStreamServer
 from g3.task import ClientInfo, parse_ip
 from g3.testing.nodes import make_context
 from g3.testing.streams import HalfCloseRecorder, memory_stream_pair, pump
+from tests.unit.config.samples import refusal
 
 CLIENT = ("203.0.113.7", 4711)
 INFO = ClientInfo(CLIENT, ("198.51.100.9", 3128), CLIENT)
@@ -34,6 +37,12 @@ def parse(text: str) -> tuple[TCPStreamConfig | None, list[str]]:
 
 
 class KeyTests(SynchronousTestCase):
+    def test_no_read_is_larger_than_can_be_had(self) -> None:
+        """Else each would fail, and the connection with it."""
+        for cls in (StreamServerConfig, KeyServerConfig):
+            size = key_index(cls)["tcp_copy_buffer_size"].value
+            self.assertIn("is not from", refusal(size, "2GiB"))
+
     def test_one_upstream_or_several(self) -> None:
         """A string, a map with a weight, a list of both; proxy_pass is the same key."""
         for text, expected in (
