@@ -263,7 +263,7 @@ class Crew:
         if member is None or member.pid:
             os.close(pidfd)
             return
-        member.pid = pid
+        member.pid, member.missed = pid, 0
         member.process = ProcessEnd(self._reactor, pidfd, lambda: self._ended(place, member))
         if not member.linked:
             member.kill()
@@ -380,8 +380,11 @@ class Crew:
     def _look(self) -> None:
         """Count the looks without a beat: our own pauses are none of theirs."""
         for member in self._members():
+            if not member.pid:
+                self._look_for(member)
+                continue
             row = self.memory.rows[member.slot]
-            if row.beat != member.beat or not member.pid:
+            if row.beat != member.beat:
                 member.beat, member.missed = row.beat, 0
                 continue
             member.missed += 1
@@ -389,6 +392,14 @@ class Crew:
                 log.error("{member} does not answer any more, it is killed", member=member)
                 member.missed = 0
                 member.kill()
+
+    def _look_for(self, member: Member) -> None:
+        """It was asked for and is not there. A nursery that is just being started has to import everything first."""
+        member.missed += 1
+        if member.missed >= (HANG_TICKS if self._nursery.proven else BUSY_TICKS):
+            log.error("the process that forks workers does not answer any more, it is killed")
+            member.missed = 0
+            self._nursery.kill()
 
 
 async def _all(steps: Any) -> list[Any]:

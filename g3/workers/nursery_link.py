@@ -50,6 +50,8 @@ class NurseryLink:
         self._unborn = unborn
         #: Who was asked for while the nursery took no more.
         self._waiting: deque[tuple[int, socket.socket]] = deque()
+        #: Whether it has forked anybody since it was started.
+        self.proven = False
         #: How often in a row it ended without having forked anybody.
         self.vain = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -73,6 +75,7 @@ class NurseryLink:
                 ours.close()
                 raise
         ours.setblocking(False)
+        self.proven = False
         self._socket = ours
         self._reactor.addReader(self)
 
@@ -108,6 +111,11 @@ class NurseryLink:
     def _forget(self) -> None:
         while self._waiting:
             self._waiting.popleft()[1].close()
+
+    def kill(self) -> None:
+        """It hangs: have it start again."""
+        if self._process is not None:
+            self._process.kill()
 
     def stop(self) -> None:
         """It ends with its last worker."""
@@ -161,7 +169,7 @@ class NurseryLink:
         elif not descriptors:  # it ends, as we hang up
             self._unborn(message["slot"], "no descriptor is left to watch it with")
         else:
-            self.vain = 0
+            self.vain, self.proven = 0, True
             self._born(message["slot"], message["pid"], descriptors[0])
 
     @staticmethod

@@ -347,6 +347,15 @@ class DeathTests(WorkerCase):
         wait_for(lambda: len(workers(daemon)) == 1, "replaced by the new nursery")
         self.assertEqual(self.get(), (200, b"hello"))
 
+    def test_a_stopped_nursery_is_replaced_when_a_worker_is_wanted(self) -> None:
+        """Else nobody who dies would be."""
+        daemon = self.serving()
+        old, first = nursery(daemon), workers(daemon)
+        os.kill(old, signal.SIGSTOP)
+        os.kill(first[0], signal.SIGKILL)
+        wait_for(lambda: old not in children(daemon.pid) and len(workers(daemon)) == 1, "replaced by a new nursery")
+        self.assertEqual(self.get(), (200, b"hello"))
+
     def test_without_a_nursery_a_start_fails(self) -> None:
         """With status 1 and the reason: where it cannot be started at all, at once; where it always ends, after some tries. Nothing is left."""
         path = self.write("g3proxy.yaml", self.config())
