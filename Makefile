@@ -42,8 +42,8 @@ $(VENV)/.installed-test: $(METADATA) tools/make-venv.sh
 	@tools/make-venv.sh $(VENV) test,docs
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-docs
 $(VENV)/.installed-lint: $(METADATA) tools/make-venv.sh
-	@tools/make-venv.sh $(VENV) test,dev
-	@touch $@ $(VENV)/.installed
+	@tools/make-venv.sh $(VENV) test,docs,dev
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-docs
 $(VENV)/.installed-docs: $(METADATA) tools/make-venv.sh
 	@tools/make-venv.sh $(VENV) docs
 	@touch $@ $(VENV)/.installed
