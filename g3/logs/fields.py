@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
     from g3.task import IPAddress, SocketAddress
 
-#: Every third of a number, since formatting one with zeros in front costs more than all the rest.
+# Every third of a number, since formatting one costs more than all the rest.
+_WHOLE = tuple(str(number) for number in range(1001))
 _THREE = tuple(f"{number:03}" for number in range(1000))
+_MICROS = tuple(f".{third}\u00b5s" for third in _THREE)
+_MILLIS = tuple(f".{third}ms" for third in _THREE)
 #: A scheme longer than this is none.
 _MAX_SCHEME = 32
 
@@ -22,15 +25,17 @@ def duration(seconds: float) -> str | None:
     """C{1.234s}, C{1.234ms}, C{1.234\u00b5s} or C{123.000ns}: rounded half to even to three digits; None for zero."""
     if not seconds:
         return None
-    nanos = round(seconds * 1_000_000_000)
+    nanos = round(seconds * 1e9)
     if nanos < 1_000_000:
         if nanos >= 1_000:
-            return f"{nanos // 1000}.{_THREE[nanos % 1000]}\u00b5s"
+            return _WHOLE[nanos // 1000] + _MICROS[nanos % 1000]
         return f"{nanos}.000ns" if nanos > 0 else None
     if nanos < 1_000_000_000:
-        micros = round(nanos / 1000)  # which rounds as it is to, and a float has digits enough for
-        return f"{micros // 1000}.{_THREE[micros % 1000]}ms"
-    millis = round(nanos / 1_000_000)
+        micros, rest = nanos // 1000, nanos % 1000
+        if rest >= 500 and (rest > 500 or micros & 1):
+            micros += 1
+        return _WHOLE[micros // 1000] + _MILLIS[micros % 1000]
+    millis = round(nanos / 1_000_000)  # which rounds as it is to, and a float has digits enough for
     return f"{millis // 1000}.{_THREE[millis % 1000]}s"
 
 

@@ -53,17 +53,19 @@ class Header3164(Header):
     """C{<29>Dec  1 10:20:30 [host ]ident[pid]: }, local time (RFC 3164 section 4.1)."""
 
     _second = -1
-    _time = ""
+    _severity = -1
+    _text = ""
 
     def text(self, now: float, severity: int) -> str:
         second = int(now)
-        if second != self._second:
+        if second != self._second or severity != self._severity:
             local = time.localtime(second)
             clock = f"{local.tm_hour:02}:{local.tm_min:02}:{local.tm_sec:02}"
             host = f" {self.hostname}" if self.hostname else ""
-            self._time = f"{month(local.tm_mon)} {local.tm_mday:2} {clock}{host} {self.ident}[{self.pid}]: "
-            self._second = second
-        return f"<{self.facility << 3 | severity}>{self._time}"
+            start = f"<{self.facility << 3 | severity}>{month(local.tm_mon)} {local.tm_mday:2}"
+            self._text = f"{start} {clock}{host} {self.ident}[{self.pid}]: "
+            self._second, self._severity = second, severity
+        return self._text
 
 
 class Header5424(Header):

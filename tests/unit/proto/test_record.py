@@ -20,22 +20,22 @@ class TemplatesTest(SynchronousTestCase):
 
     def pair(self, name: str, kind: type) -> str:
         self.made.append((name, kind))
-        return f"{name}=%s;"
+        return f'{name}="%s";' if kind is str else f"{name}=%s;"
 
     def fill(self, *values: Value, message: str = "", limit: int = 100) -> bytes | None:
         return self.templates.fill(Filled(LAYOUT, values), message, limit)
 
     def test_a_record_of_the_same_types_needs_no_other_template(self) -> None:
         """None is a type: what is missing is left out, and costs nothing."""
-        self.assertEqual(self.fill("x", None, 7, "y"), b"a=x;c=7;d=y;")
-        self.assertEqual(self.fill("1.234\u00b5s", None, 8, "%s"), b"a=1.234\xc2\xb5s;c=8;d=%s;")
+        self.assertEqual(self.fill("x", None, 7, "y"), b'a="x";c=7;d="y";')
+        self.assertEqual(self.fill("1.234\u00b5s", None, 8, "%s"), b'a="1.234\xc2\xb5s";c=8;d="%s";')
         self.assertEqual(self.made, [("a", str), ("c", int), ("d", str)])
-        self.assertEqual(self.fill("x", True, False, "y"), b"a=x;b=true;c=false;d=y;")
+        self.assertEqual(self.fill("x", True, False, "y"), b'a="x";b=true;c=false;d="y";')
         self.assertEqual(len(self.made), 7)
 
     def test_what_must_be_escaped_or_cut_is_for_others(self) -> None:
         """Any of the texts, and the message."""
-        for text in ("'", '"', "\\", "]", "\n", "\x7f", "\u00e9", "\u4e2d", "\ud800", "x" * 101):
+        for text in ("'", '"', "\\", "]", "\n", "\x7f", "\u00e9", "\u4e2d", "\ud800", '"";', "x" * 101):
             for values in ((text, 1, 1, "y"), ("x", 1, 1, text)):
                 self.assertIsNone(self.fill(*values))
             self.assertIsNone(self.fill("x", 1, 1, "y", message=text))
@@ -46,7 +46,7 @@ class TemplatesTest(SynchronousTestCase):
     def test_pairs_in_order_with_those_of_every_record(self) -> None:
         """A constant is text, also where it looks like a place for a value; one beyond ASCII is not for here."""
         ordered = Templates(self.pair, ordered=True, constants=[("aa", "aa=100%s;"), ("e", "e=1;")])
-        self.assertEqual(ordered.fill(Filled(Layout("d c b a"), ("1", 2, None, "3")), "", 100), b"a=3;aa=100%s;c=2;d=1;e=1;")
+        self.assertEqual(ordered.fill(Filled(Layout("d c b a"), ("1", 2, None, "3")), "", 100), b'a="3";aa=100%s;c=2;d="1";e=1;')
         foreign = Templates(self.pair, ordered=True, constants=[("aa", "aa=\u00b5;")])
         self.assertIsNone(foreign.fill(Filled(LAYOUT, ("1", 2, 3, "4")), "", 100))
 
