@@ -222,7 +222,7 @@ class _LineConstants:
 
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
         self.pairs = pairs
-        self.templates = Templates(lambda name, _: f"{name}: %s, ", frame="\0", ordered=True, constants=pairs)
+        self.templates = Templates(lambda name, _: f"{name}: %s, ", ordered=True, constants=pairs)
 
 
 def _line_pairs(fields: Fields, limit: int) -> list[tuple[str, str]]:

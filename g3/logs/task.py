@@ -50,26 +50,29 @@ _SHUTDOWN = (TaskEvent.CLIENT_SHUTDOWN, TaskEvent.UPSTREAM_SHUTDOWN)
 #: Events whose record has all that is known.
 _WHOLE = (TaskEvent.PERIODIC, TaskEvent.FINISHED)
 
-# The names, in their order. What an event does not have is None.
+# The names, in their order. What an event does not have is None. Safe are constants of ours, ids, times and durations.
+_SAFE = """task_type task_id task_event stage start_at tcp_connect_spend ftp_c_connect_spend ftp_d_connect_spend pipeline_wait wait_time ready_time
+dur_req_send_hdr dur_req_send_all dur_rsp_recv_hdr dur_rsp_recv_all total_time"""
 _START = "task_type task_id task_event stage start_at user server_addr client_addr upstream"
 _WAY = "escaper next_bind_ip next_bound_addr next_peer_addr next_expire tcp_connect_tries tcp_connect_spend"
 _BYTES = "c_rd_bytes c_wr_bytes r_rd_bytes r_wr_bytes"
-_TCP_CONNECT = Layout(f"{_START} {_WAY} reason wait_time ready_time total_time {_BYTES}")
+_TCP_CONNECT = Layout(f"{_START} {_WAY} reason wait_time ready_time total_time {_BYTES}", _SAFE)
 _REQUEST = f"{_START} {_WAY} reason pipeline_wait reuse_connection method uri user_agent rsp_status origin_status wait_time ready_time"
 _STEPS = "dur_req_send_hdr dur_req_send_all dur_rsp_recv_hdr dur_rsp_recv_all"
-_HTTP_FORWARD = Layout(f"{_REQUEST} {_STEPS} total_time {_BYTES}")
-_HTTP_FORWARD_RUNNING = Layout(f"{_REQUEST} total_time {_STEPS} {_BYTES}")
+_HTTP_FORWARD = Layout(f"{_REQUEST} {_STEPS} total_time {_BYTES}", _SAFE)
+_HTTP_FORWARD_RUNNING = Layout(f"{_REQUEST} total_time {_STEPS} {_BYTES}", _SAFE)
 _FTP_OVER_HTTP = Layout(
     f"{_START} escaper next_bind_ip next_expire ftp_c_bound_addr ftp_c_peer_addr ftp_c_connect_tries ftp_c_connect_spend"
     " ftp_d_bound_addr ftp_d_peer_addr ftp_d_connect_tries ftp_d_connect_spend reason method uri user_agent rsp_status wait_time ready_time"
-    " total_time c_rd_bytes c_wr_bytes ftp_c_rd_bytes ftp_c_wr_bytes ftp_d_rd_bytes ftp_d_wr_bytes"
+    " total_time c_rd_bytes c_wr_bytes ftp_c_rd_bytes ftp_c_wr_bytes ftp_d_rd_bytes ftp_d_wr_bytes",
+    _SAFE,
 )
 _UDP_START = "task_type task_id task_event stage start_at user tcp_server_addr tcp_client_addr udp_listen_addr udp_client_addr"
 _PACKETS = "c_rd_bytes c_rd_packets c_wr_bytes c_wr_packets r_rd_bytes r_rd_packets r_wr_bytes r_wr_packets"
 _UDP_END = f"reason wait_time ready_time total_time {_PACKETS}"
 _UDP_WAY = "upstream escaper next_bind_ip next_bound_addr next_peer_addr next_expire"
-_UDP_CONNECT = Layout(f"{_UDP_START} {_UDP_WAY} {_UDP_END}")
-_UDP_ASSOCIATE = Layout(f"{_UDP_START} initial_peer escaper {_UDP_END}")
+_UDP_CONNECT = Layout(f"{_UDP_START} {_UDP_WAY} {_UDP_END}", _SAFE)
+_UDP_ASSOCIATE = Layout(f"{_UDP_START} initial_peer escaper {_UDP_END}", _SAFE)
 
 
 def _nothing(count: int) -> Values:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: A single value is cut here, in characters; a longer one ends in L{CUT_MARK}.
 MAX_VALUE = 16384
@@ -16,6 +19,9 @@ CUT_MARK = "..."
 
 _SPECIAL = re.compile(r"[^ !#-&(-\[\]-~]")
 _SPECIAL_BRACKET = re.compile(r"[^ !#-&(-\[^-~]")
+#: What nobody escapes as it is, all else as something else: C{translate} gives back the same object when nothing was to be changed. The micro
+#: sign, which durations have, is of the first kind.
+_AS_IT_IS = bytes(code if (32 <= code < 127 and chr(code) not in "\"'\\]") or code == 0xB5 else code ^ 1 for code in range(256))
 _SHORT = {"\\": "\\\\", '"': '\\"', "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0", "]": "\\]"}
 _ESCAPED = re.compile(r"\\(?:u\{([0-9a-f]{1,6})\}|(.))")
 _LONG = {"n": "\n", "r": "\r", "t": "\t", "0": "\0"}
@@ -50,24 +56,14 @@ def escape_bracket(text: str, limit: int = MAX_VALUE) -> str:
     return _SPECIAL_BRACKET.sub(_escape, text)
 
 
-def plain_table(frame: str) -> bytes:
-    """For C{bytes.translate}, which gives back the same object when nothing is changed: a text in Latin-1 stays as it is when L{escape} and
-    L{escape_bracket} would change nothing but C{frame}. The micro sign, which durations have, is none that they change."""
-    stay = {*map(chr, range(32, 127)), "\xb5", frame} - ({*"\"'\\]"} - {frame})
-    return bytes(code if chr(code) in stay else code ^ 1 for code in range(256))
-
-
-_PLAIN = plain_table("")
-
-
-@lru_cache(maxsize=256)
-def plain(text: str) -> bool:
-    """Whether L{escape} and L{escape_bracket} would leave C{text}, which should not be long, as it is; False also where it is not Latin."""
+def plain(texts: Iterable[str], limit: int = MAX_VALUE) -> bool:
+    """Whether L{escape} and L{escape_bracket} would leave every one of C{texts} as it is; False also where they are long together, or not
+    Latin. One look at all of them is cheaper than one at each."""
     try:
-        whole = text.encode("latin-1")
+        whole = "".join(texts).encode("latin-1")
     except UnicodeEncodeError:
         return False
-    return whole.translate(_PLAIN) is whole
+    return len(whole) <= limit and whole.translate(_AS_IT_IS) is whole
 
 
 def unescape(text: str) -> str:

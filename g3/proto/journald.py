@@ -52,4 +52,4 @@ def _pair(name: str, _: type) -> str:
     return f"{name}=%s\n" if name else "%.0s"
 
 
-_TEMPLATES = Templates(_pair, frame="\n")
+_TEMPLATES = Templates(_pair)

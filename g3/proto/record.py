@@ -6,7 +6,7 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from g3.proto.escape import plain, plain_table
+from g3.proto.escape import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -18,20 +18,22 @@ if TYPE_CHECKING:
     #: How a format writes a pair: of a name, and the type of its value, with C{%s} in the place of the value.
     Pair = Callable[[str, type], str]
 
-#: A message may be this long.
-MAX_MESSAGE = 256
 #: Templates that a format keeps. Which values of a record are missing makes another template, and a client has some say in that.
 MAX_TEMPLATES = 512
 
 
 class Layout:
-    """The names of a kind of record, in their order. No name has a percent sign."""
+    """The names of a kind of record, in their order. No name has a percent sign.
 
-    __slots__ = ("names",)
+    @ivar safe: names whose texts never have anything to be escaped, since the suite makes them itself: ASCII and the micro sign, and short.
+    """
 
-    def __init__(self, names: str) -> None:
-        """@param names: with spaces between them."""
+    __slots__ = ("names", "safe")
+
+    def __init__(self, names: str, safe: str = "") -> None:
+        """Of names with spaces between them."""
         self.names = tuple(names.split())
+        self.safe = frozenset(safe.split())
 
 
 class Filled:
@@ -48,28 +50,25 @@ class Filled:
 
 
 class _Template:
-    """A text with C{%s} for each value that C{known} picks, and the format's frame so many times. C{flags} are the places of truth values."""
+    """A text with C{%s} for each value that C{known} picks. C{texts} picks those that must be looked at, C{flags} are the places of truth values."""
 
-    __slots__ = ("flags", "frames", "known", "text")
+    __slots__ = ("flags", "known", "text", "texts")
 
-    def __init__(self, text: str, frames: int, known: list[int], flags: list[int]) -> None:
+    def __init__(self, text: str, known: list[int], texts: list[int], flags: list[int]) -> None:
         self.text = text
-        self.frames = frames
         self.known: Callable[[Sequence[Value]], tuple[Value, ...]] = itemgetter(*known)
+        self.texts: Callable[[Sequence[Value]], tuple[Any, ...]] = itemgetter(*texts)
         self.flags = flags
 
 
 class Templates:
     """The templates of one format.
 
-    @param frame: the one character between pairs or around values that would be escaped in a value; C{ordered}: pairs stand in the order of
-        their names, among them C{constants}, pairs that are the same in each record.
+    @param ordered: pairs stand in the order of their names, among them C{constants}, pairs that are the same in each record.
     """
 
-    def __init__(self, pair: Pair, *, frame: str = '"', ordered: bool = False, constants: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(self, pair: Pair, *, ordered: bool = False, constants: Sequence[tuple[str, str]] = ()) -> None:
         self._pair = pair
-        self._frame = frame.encode("ascii")
-        self._plain = plain_table(frame)
         self._ordered = ordered
         self._constants = constants
         self._ready: dict[tuple[Any, ...], _Template | None] = {}
@@ -85,32 +84,26 @@ class Templates:
             template = self._ready[key]
         except KeyError:
             template = self._make(key)
-        if template is None:
+        if template is None or not plain((message, *template.texts(values)), limit):
             return None
         if template.flags:
             values = list(values)
             for place in template.flags:
                 values[place] = "true" if values[place] else "false"
-        try:
-            made = (template.text % template.known(values)).encode("latin-1")
-        except UnicodeEncodeError:
-            return None
-        if made.translate(self._plain) is not made or made.count(self._frame) != template.frames:
-            return None
-        if len(made) + len(message) > limit or not (len(message) <= MAX_MESSAGE and plain(message)):
-            return None
         # what is plain has no other character beyond ASCII than the micro sign, and this is the quickest way to its UTF-8
-        return made.replace(b"\xb5", b"\xc2\xb5")
+        return (template.text % template.known(values)).encode("latin-1").replace(b"\xb5", b"\xc2\xb5")
 
     def _make(self, key: tuple[Any, ...]) -> _Template | None:
         if len(self._ready) >= MAX_TEMPLATES:
             self._ready.clear()
-        made = self._ready[key] = self._template(key[0].names, key[1:])
+        made = self._ready[key] = self._template(key[0], key[1:])
         return made
 
-    def _template(self, names: tuple[str, ...], types: tuple[type, ...]) -> _Template | None:
+    def _template(self, layout: Layout, types: tuple[type, ...]) -> _Template | None:
+        names = layout.names
         known = [place for place, found in enumerate(types) if found is not type(None)]
-        if len(known) < 2 or not all(types[place] in (str, int, bool) for place in known):  # a getter of one gives no tuple
+        texts = [place for place in known if types[place] is str and names[place] not in layout.safe]
+        if len(texts) < 2 or not all(types[place] in (str, int, bool) for place in known):  # a getter of one gives no tuple
             return None
         pairs = [(names[place], self._pair(names[place], types[place]), place) for place in known]
         if self._ordered:
@@ -118,5 +111,4 @@ class Templates:
         text = "".join([text for _, text, _ in pairs])
         if not text.isascii():
             return None
-        flags = [place for place in known if types[place] is bool]
-        return _Template(text, text.count(self._frame.decode()), [place for *_, place in pairs if place >= 0], flags)
+        return _Template(text, [place for *_, place in pairs if place >= 0], texts, [place for place in known if types[place] is bool])

@@ -41,6 +41,8 @@ class TemplatesTest(SynchronousTestCase):
             self.assertIsNone(self.fill("x", 1, 1, "y", message=text))
         self.assertIsNone(self.fill("x", 1, 1.5, "y"))
         self.assertIsNone(self.fill("x", 1, 1, None))
+        safe = Filled(Layout("a b c d", "b c"), ("x", "y'", 1, "z"))
+        self.assertEqual(self.templates.fill(safe, "", 100), b'a="x";b="y\'";c=1;d="z";', "what is said to be safe is not looked at")
         self.assertIsNone(self.templates.fill([("a", "x"), ("b", "y")], "", 100))
 
     def test_pairs_in_order_with_those_of_every_record(self) -> None:
