@@ -50,7 +50,7 @@ def _holdings(daemon: Daemon, control: ControlClient, *, looks: bool) -> dict[st
     return found
 
 
-def wait_until_as_before(daemon: Daemon, before: dict[str, int], seconds: float = 15.0) -> None:
+def wait_until_as_before(daemon: Daemon, before: dict[str, int], seconds: float = 30.0) -> None:
     """Wait until a daemon holds no more than it did.
 
     @raise AssertionError: something is left.
