@@ -89,14 +89,18 @@ class TimerWheel:
         """Wake up for the first slot."""
         if self._call is not None and self._call.active():
             self._call.cancel()
-        delay = self._origin + self._due[0] * self.granularity - self._clock.seconds()
+        delay = self._time_of(self._due[0]) - self._clock.seconds()
         self._call = self._clock.callLater(max(delay, 0.0), self._fire)
+
+    def _time_of(self, number: int) -> float:
+        """When a slot is due: by the same sum for waking up and for looking, or the one might never see what the other woke it up for."""
+        return float(self._origin + number * self.granularity)
 
     def _fire(self) -> None:
         self._call = None
-        now = self._clock.seconds() - self._origin
+        now = self._clock.seconds()
         due: list[Timer] = []
-        while self._due and self._due[0] * self.granularity <= now:
+        while self._due and self._time_of(self._due[0]) <= now:
             due.extend(self._slots.pop(heappop(self._due)))
         for timer in due:
             self._fire_one(timer)

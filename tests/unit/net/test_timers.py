@@ -37,6 +37,21 @@ class TimerWheelTests(SynchronousTestCase):
             self.assertLessEqual(at, due + granularity + max(step, 3) + 1e-9)
         self.assertEqual(clock.getDelayedCalls(), [])
 
+    def test_it_fires_when_it_was_woken_up_for_it(self) -> None:
+        """Whatever is lost in the sums: a clock that stands still would wake it up without end."""
+        for start in range(200):
+            clock, fired = Clock(), []
+            clock.advance(start * 3.7)
+            wheel = TimerWheel(clock, 0.1)
+            wheel.add(start / 100, lambda fired=fired: fired.append(1))
+            for _ in range(3):
+                (call,) = clock.getDelayedCalls() or (None,)
+                if call is not None:
+                    clock.rightNow = call.getTime()
+                    clock.calls.remove(call)
+                    call.func()  # type: ignore[attr-defined]
+            self.assertEqual((start, fired, clock.getDelayedCalls()), (start, [1], []))
+
     def test_one_clock_entry_for_any_number(self) -> None:
         """A thousand timers are one callLater, and none when all have fired."""
         for n in range(1000):
