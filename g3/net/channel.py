@@ -197,7 +197,7 @@ class ChannelStream(Socketless):
         """IStream."""
         self.protocol = protocol
         self._hangup = None
-        self._paused = self._eof_told = False
+        self._paused = self._eof_told = self._told_lost = False
         protocol.makeConnection(self)
         if self._lost is not None:
             call_soon(self.reactor, self._tell_lost)

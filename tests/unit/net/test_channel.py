@@ -245,6 +245,17 @@ class ChannelTests(SynchronousTestCase):
         self.assertIsInstance(heard.reason.value, ConnectionAborted)
         self.assertTrue(self.stream.disconnected)
 
+    def test_who_gets_it_once_it_is_lost_is_told_too(self) -> None:
+        """Also when it was somebody else's when it broke."""
+        first, second = HalfCloseRecorder(), HalfCloseRecorder()
+        self.stream.start(first)
+        self.stream.feed_lost("it broke")
+        self.turn()
+        self.stream.start(second)
+        self.assertIsNone(second.reason)
+        self.turn()
+        self.assertTrue(first.reason and second.reason)
+
     def test_what_breaks_is_told_once_and_last(self) -> None:
         heard = self.begin()
         self.stream.feed(b"never read")
