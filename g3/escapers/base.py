@@ -161,10 +161,11 @@ def pick_first(addresses: Sequence[str], most: int) -> Sequence[str]:
 class Dial:
     """One TCP connect of one task. Subclasses say what may be connected to and from where; what was done is noted on C{task.connect}.
 
-    C{connect}, C{misc} and C{keepalive} are the options that hold for this task.
+    C{connect}, C{misc} and C{keepalive} are the options that hold for this task. C{local}: where an earlier connection of the task, which this one
+    belongs to, comes from; of the addresses to bind it is to be that one.
     """
 
-    __slots__ = ("began", "connect", "escaper", "keepalive", "misc", "port", "task")
+    __slots__ = ("began", "connect", "escaper", "keepalive", "local", "misc", "port", "task")
 
     def __init__(self, escaper: Escaper, task: Task, port: int, connect: TCPConnect, misc: TCPMisc | None, keepalive: Keepalive | None) -> None:
         self.escaper = escaper
@@ -173,7 +174,8 @@ class Dial:
         self.connect = connect
         self.misc = misc
         self.keepalive = keepalive
-        self.began = escaper.clock()
+        self.local = ""
+        self.began = 0.0
 
     def permit(self, ip: IPAddress) -> None:
         """@raise ForbiddenRemoteAddress: or ForbiddenAddressFamily: no connection to C{ip}."""

@@ -143,16 +143,10 @@ class DirectEscaper(Escaper):
 
 
 class _DirectDial(Dial):
-    """A connect by a direct escaper's rules. C{local}: where an earlier connection of the task, which this one belongs to, comes from; one of
-    the addresses to bind, then, and not another of them."""
+    """A connect by a direct escaper's rules."""
 
-    __slots__ = ("local",)
+    __slots__ = ()
     escaper: DirectEscaper
-    local: str
-
-    def __init__(self, escaper: DirectEscaper, task: Task, port: int, *options: Any) -> None:
-        super().__init__(escaper, task, port, *options)
-        self.local = ""
 
     def permit(self, ip: IPAddress) -> None:
         self.escaper.permit(self.task, ip)

@@ -114,6 +114,10 @@ class FieldLines(dict[bytes, "Special | None"]):
         return special
 
 
+#: What L{find_end} looks for. Who has a whole head as a rule looks first, and asks when it is not there, or too far on.
+HEAD_END = b"\r\n\r\n"
+
+
 def find_end(buffer: bytes | bytearray, start: int = 0, seen: int = 0, limit: int = MAX_HEAD, status: int = 431) -> int:
     """Where the head that begins at C{start} ends (just past its empty line), or -1 when more bytes are needed.
 
@@ -122,7 +126,7 @@ def find_end(buffer: bytes | bytearray, start: int = 0, seen: int = 0, limit: in
     @raise HTTPError: C{status} when the head is, or must get, longer than C{limit}; 400 (502 when C{status} is 502) when what is there already
         cannot begin a message: a bare LF, or a first byte that no start line has (a TLS hello, say).
     """
-    found = buffer.find(b"\r\n\r\n", start if seen < start + 3 else seen - 3)
+    found = buffer.find(HEAD_END, start if seen < start + 3 else seen - 3)
     size = (len(buffer) if found < 0 else found + 4) - start
     if size > limit or (found < 0 and size == limit):
         raise HTTPError("header too large", status)

@@ -33,6 +33,8 @@ class Server(ProxyServer, Protocol):
     custom_headers: CustomHeaders | None
     proxy_status: ProxyStatus | None
 
+    def keeps(self, request: Request) -> bool: ...
+
 
 class Client(Protocol):
     """The client connection: its stream, what it has read ahead, and the upstream connection it keeps."""
@@ -49,8 +51,6 @@ class Client(Protocol):
 
     @property
     def server(self) -> Server: ...
-
-    def keeps_upstream(self) -> bool: ...
 
     def credentials_of(self, request: Request) -> bytes | None: ...
 

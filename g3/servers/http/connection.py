@@ -11,8 +11,9 @@ from zope.interface import implementer
 
 from g3.errors import ProtocolError
 from g3.net.transport import LOW_MARK
+from g3.proto.http1.headers import HEAD_END, find_end
 from g3.proto.http1.reply import reply
-from g3.proto.http1.request import find_end, parse_request
+from g3.proto.http1.request import parse_request
 from g3.relay.flow import HIGH_WATER
 from g3.servers.http.auth import Authentication
 from g3.servers.http.exchange import NEVER
@@ -157,7 +158,9 @@ class ClientConnection:
         it arrived, if it had to wait."""
         server = self.server
         try:
-            end = find_end(data, 0, scanned, server.config.req_header_max_size)
+            end = data.find(HEAD_END) + 4
+            if end < 4 or end > server.config.req_header_max_size:
+                end = find_end(data, 0, scanned, server.config.req_header_max_size)
             if end < 0:
                 if not scanned:
                     self.arrived = server.clock()
@@ -267,11 +270,6 @@ class ClientConnection:
         self._close(linger=True)
 
     # -- the idle upstream connection of this client
-
-    def keeps_upstream(self) -> bool:
-        """Whether an upstream connection is worth keeping when this exchange ends."""
-        server = self.server
-        return server.keepalive.enable and (server.shared_pool is not None or (self.exchange is not None and self.exchange.request.keep_alive))
 
     def take_kept(self, key: Key, now: float) -> UpstreamConnection | None:
         """A live idle connection to the same place by the same escaper, or None. Another idle one is closed."""

@@ -30,7 +30,7 @@ from g3.interfaces import IHTTPForward
 from g3.logs.task import TaskEvent
 from g3.net.coroutine import begin
 from g3.proto.http1.body import WHOLE, Unchunked, request_reader, response_reader
-from g3.proto.http1.headers import find_end
+from g3.proto.http1.headers import HEAD_END, find_end
 from g3.proto.http1.reply import CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE
 from g3.proto.http1.response import CHUNKED, LENGTH, UNTIL_CLOSE, parse_response
 from g3.relay.flow import HIGH_WATER, hold, release, unsent
@@ -184,7 +184,7 @@ class Forward(Exchange):
     def _carry(self, escaper: Any) -> None:
         """Send over a kept connection if there is a live one, else over a new one."""
         target, task = self.target, self.task
-        if target.scheme != "http" and not self._suits(escaper):
+        if target.uri.scheme != "http" and not self._suits(escaper):
             self.fail(MethodUnavailable())
             return
         key = (escaper, task.upstream, None if self.tls is None else (self.tls, target.tls_name), task.path, task.user)
@@ -210,7 +210,7 @@ class Forward(Exchange):
         if not IHTTPForward.providedBy(escaper):
             return False
         target, capability = self.target, escaper.http_capability
-        if target.scheme == "ftp":
+        if target.uri.scheme == "ftp":
             return bool(capability.forwards_ftp(self.request.method))
         if target.tls is not None and capability.forward_https:
             self.tls = None  # the next proxy speaks it
@@ -256,14 +256,15 @@ class Forward(Exchange):
         if upstream.lost:  # it spoke, or ended, before it was asked
             self._broken(UpstreamReadFailed())
             return
-        self._head = self.target.head(request, upstream.absolute_form, upstream.header_lines, client.keeps_upstream())
+        self._head = self.target.head(request, upstream.absolute_form, upstream.header_lines, client.server.keeps(request))
         upstream.stream.write(self._head + self._first if self._first else self._head)
         self.times[0] = now
         if self.wants_body:
             client.deadline = NEVER
             self._resume_client()
         else:
-            self._request_sent(now)
+            self.times[1] = now
+            client.deadline = now + client.server.config.rsp_header_recv_timeout
 
     def _request_sent(self, now: float) -> None:
         self.wants_body = False
@@ -344,7 +345,9 @@ class Forward(Exchange):
         config = self.client.server.config
         try:
             while self.response is None and not self.ended:
-                end = find_end(data, 0, scanned, config.rsp_header_max_size, 502)
+                end = data.find(HEAD_END) + 4
+                if end < 4 or end > config.rsp_header_max_size:
+                    end = find_end(data, 0, scanned, config.rsp_header_max_size, 502)
                 if end < 0:
                     self._partial = data
                     return

@@ -11,6 +11,7 @@ from g3.servers.tasks import TaskServer
 
 if TYPE_CHECKING:
     from g3.net.options import UpstreamKeepalive
+    from g3.proto.http1.request import Request
     from g3.servers.http.config import HTTPServerConfig
     from g3.servers.http.proxy_status import ProxyStatus
     from g3.tree.node import NodeContext
@@ -31,6 +32,10 @@ class HTTPServer(TaskServer):
         self.shared_pool = SharedPool(context.timers, self.clock, self.keepalive.idle_expire) if self.keepalive.shared else None
         self.proxy_status: ProxyStatus | None = None
         self.custom_headers = None if config.server_id is None else CustomHeaders(config.server_id)
+
+    def keeps(self, request: Request) -> bool:
+        """Whether the upstream connection of a request is worth keeping afterwards."""
+        return self.keepalive.enable and (request.keep_alive or self.shared_pool is not None)
 
     def stop(self) -> Any:
         if self.shared_pool is not None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from g3.proto.http1.uri import AUTHORITY
 from g3.task import Upstream
 
 if TYPE_CHECKING:
@@ -24,16 +23,14 @@ def _upstream(host: str, port: int) -> Upstream:
 class Target:
     """The upstream of a request and how to spell it.
 
-    @ivar connect: it is to be a tunnel. @ivar tls: the TLS to speak with the upstream, for C{tls_name}; None for plain TCP.
+    @ivar tls: the TLS to speak with the upstream, for C{tls_name}; None for plain TCP.
     @ivar path: selects among the escaper's ways out.
     """
 
-    __slots__ = ("connect", "path", "scheme", "tls", "tls_name", "upstream", "uri")
+    __slots__ = ("path", "tls", "tls_name", "upstream", "uri")
 
     def __init__(self, uri: URITarget, tls: ClientTLS | None, tls_name: str, path: PathSelection | None) -> None:
         self.uri = uri
-        self.connect = uri.form == AUTHORITY
-        self.scheme = uri.scheme
         self.upstream = _upstream(uri.host, uri.port)
         self.tls = tls
         self.tls_name = tls_name

@@ -89,6 +89,7 @@ class UpstreamConnection:
         self.exchange = None
         if not self.lost:
             self.lost = True
+            self.stream.protocol = None  # nobody waits for the news
             self.stream.abortConnection()
 
     def alive(self) -> bool:

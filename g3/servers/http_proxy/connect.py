@@ -32,7 +32,7 @@ class Connect(Tunnel, Exchange):
     ended: bool
 
     def __init__(self, client: Client, request: Request, target: Target, now: float) -> None:
-        super().__init__(client, request, target, now)
+        Exchange.__init__(self, client, request, target, now)  # super() makes an object
         self._connecting = self.upstream = self.relay = None
         self.server: Any = client.server
         self.stream: Any = client.stream
@@ -64,7 +64,7 @@ class Connect(Tunnel, Exchange):
         self.client.lost = True
 
     def end(self, error: TaskError, closes: bool) -> None:
-        super().end(error, closes)
+        Exchange.end(self, error, closes)
         if self.upstream is not None:
             self.client.server.gone(self.client)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from g3.proto.http1.uri import DATAGRAM
+from g3.proto.http1.uri import AUTHORITY, DATAGRAM
 from g3.servers.http.connection import ClientConnection
 from g3.servers.http.forward import Forward
 from g3.servers.http_proxy.connect import Connect
@@ -26,7 +26,7 @@ class ProxyConnection(ClientConnection):
     __slots__ = ("_ftp", "_targets")
 
     def __init__(self, server: Any, stream: Any, info: ClientInfo, targets: Targets) -> None:
-        super().__init__(server, stream, info)
+        ClientConnection.__init__(self, server, stream, info)  # super() makes an object
         self._targets = targets
         self._ftp: FTPClient = server.config.ftp_client
 
@@ -35,10 +35,11 @@ class ProxyConnection(ClientConnection):
 
     def exchange_of(self, request: Request, now: float) -> Exchange:
         target = self._targets.resolve(request)
-        if target.connect:
+        uri = target.uri
+        if uri.form == AUTHORITY:
             return Connect(self, request, target, now)
-        if target.uri.form == DATAGRAM:
+        if uri.form == DATAGRAM:
             return ConnectUDP(self, request, target, now)
-        if target.scheme == "ftp":
+        if uri.scheme == "ftp":
             return FTPOverHTTP(self, request, target, now, self._ftp)
         return Forward(self, request, target, now)

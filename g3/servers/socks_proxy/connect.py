@@ -34,7 +34,7 @@ class SocksConnect(Tunnel, Exchange):
     stream: Any
 
     def __init__(self, client: Client, version: int, host: str, port: int) -> None:
-        super().__init__(client, version, "TcpConnect", _upstream(host, port))
+        Exchange.__init__(self, client, version, "TcpConnect", _upstream(host, port))  # super() makes an object
         self._connecting = self.upstream = self.relay = None
         self._client_in = self._client_out = 0
 
@@ -71,7 +71,7 @@ class SocksConnect(Tunnel, Exchange):
         self.client.lost = True
 
     def end(self, error: TaskError, closes: bool = True) -> None:
-        super().end(error, closes)
+        Exchange.end(self, error, closes)
         if self.client.lost:
             self.server.gone(self.client)
 

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.proto import record
-from g3.proto.record import Filled, Layout, Templates, Value
+from g3.proto.record import Filled, Layout, Templates
+
+if TYPE_CHECKING:
+    from g3.proto.record import Value
 
 LAYOUT = Layout("a b c d")
 

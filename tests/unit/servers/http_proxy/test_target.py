@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from g3.errors import ProtocolError
 from g3.proto.http1.request import parse_request
+from g3.proto.http1.uri import AUTHORITY
 from g3.servers.http_proxy.target import Target, Targets
 
 
@@ -29,7 +30,7 @@ class TargetsTests(SynchronousTestCase):
         }
         request = parse_request(head)
         target = Targets(SimpleNamespace(**given), None).resolve(request)  # type: ignore[arg-type]
-        return target, b"" if target.connect else target.head(request, False, b"", True)
+        return target, b"" if target.uri.form == AUTHORITY else target.head(request, False, b"", True)
 
     def refused(self, status: int, head: bytes, **config: object) -> None:
         error = self.assertRaises(ProtocolError, self.resolve, head, **config)
@@ -56,7 +57,7 @@ class TargetsTests(SynchronousTestCase):
 
     def test_connect_defaults_to_port_443(self) -> None:
         target, _ = self.resolve(b"CONNECT a.test HTTP/1.1\r\nHost: a.test\r\n\r\n")
-        self.assertTrue(target.connect)
+        self.assertEqual(target.uri.form, AUTHORITY)
         self.assertEqual(target.upstream.port, 443)
 
     def test_tls_asks_for_the_name_in_host(self) -> None:
