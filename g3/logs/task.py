@@ -8,16 +8,19 @@ C{now} is monotonic seconds, of the clock of C{Task.created}.
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from g3.logs.fields import address, duration, ip, moment, optional, timestamp, uri
-from g3.proto.record import Filled, Layout
+from g3.proto.record import Filled, Layout, Part
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from g3.errors import TaskError
     from g3.logs.logger import Logger
     from g3.proto.record import Value
-    from g3.task import ConnectNotes, SocketAddress, Task, Upstream
+    from g3.task import ConnectNotes, IPAddress, SocketAddress, Task, Upstream
 
     Values = tuple[Value, ...]
 
@@ -53,26 +56,28 @@ _WHOLE = (TaskEvent.PERIODIC, TaskEvent.FINISHED)
 # The names, in their order. What an event does not have is None. Safe are constants of ours, ids, times and durations.
 _SAFE = """task_type task_id task_event stage start_at tcp_connect_spend ftp_c_connect_spend ftp_d_connect_spend pipeline_wait wait_time ready_time
 dur_req_send_hdr dur_req_send_all dur_rsp_recv_hdr dur_rsp_recv_all total_time"""
-_START = "task_type task_id task_event stage start_at user server_addr client_addr upstream"
+_TASK = "task_type task_id task_event stage start_at"
+_START = f"{_TASK} user server_addr client_addr upstream"
 _WAY = "escaper next_bind_ip next_bound_addr next_peer_addr next_expire tcp_connect_tries tcp_connect_spend"
 _BYTES = "c_rd_bytes c_wr_bytes r_rd_bytes r_wr_bytes"
-_TCP_CONNECT = Layout(f"{_START} {_WAY} reason wait_time ready_time total_time {_BYTES}", _SAFE)
-_REQUEST = f"{_START} {_WAY} reason pipeline_wait reuse_connection method uri user_agent rsp_status origin_status wait_time ready_time"
+_TCP_CONNECT = Layout(f"{_START} {_WAY} reason wait_time ready_time total_time {_BYTES}", safe=_SAFE)
+_ROUTE = Layout("user server_addr client_addr upstream escaper next_bind_ip next_bound_addr next_peer_addr next_expire tcp_connect_tries")
+_REQUEST = "tcp_connect_spend reason pipeline_wait reuse_connection method uri user_agent rsp_status origin_status wait_time ready_time"
 _STEPS = "dur_req_send_hdr dur_req_send_all dur_rsp_recv_hdr dur_rsp_recv_all"
-_HTTP_FORWARD = Layout(f"{_REQUEST} {_STEPS} total_time {_BYTES}", _SAFE)
-_HTTP_FORWARD_RUNNING = Layout(f"{_REQUEST} total_time {_STEPS} {_BYTES}", _SAFE)
+_HTTP_FORWARD = Layout(_TASK, _ROUTE, f"{_REQUEST} {_STEPS} total_time {_BYTES}", safe=_SAFE)
+_HTTP_FORWARD_RUNNING = Layout(_TASK, _ROUTE, f"{_REQUEST} total_time {_STEPS} {_BYTES}", safe=_SAFE)
 _FTP_OVER_HTTP = Layout(
     f"{_START} escaper next_bind_ip next_expire ftp_c_bound_addr ftp_c_peer_addr ftp_c_connect_tries ftp_c_connect_spend"
     " ftp_d_bound_addr ftp_d_peer_addr ftp_d_connect_tries ftp_d_connect_spend reason method uri user_agent rsp_status wait_time ready_time"
     " total_time c_rd_bytes c_wr_bytes ftp_c_rd_bytes ftp_c_wr_bytes ftp_d_rd_bytes ftp_d_wr_bytes",
-    _SAFE,
+    safe=_SAFE,
 )
 _UDP_START = "task_type task_id task_event stage start_at user tcp_server_addr tcp_client_addr udp_listen_addr udp_client_addr"
 _PACKETS = "c_rd_bytes c_rd_packets c_wr_bytes c_wr_packets r_rd_bytes r_rd_packets r_wr_bytes r_wr_packets"
 _UDP_END = f"reason wait_time ready_time total_time {_PACKETS}"
 _UDP_WAY = "upstream escaper next_bind_ip next_bound_addr next_peer_addr next_expire"
-_UDP_CONNECT = Layout(f"{_UDP_START} {_UDP_WAY} {_UDP_END}", _SAFE)
-_UDP_ASSOCIATE = Layout(f"{_UDP_START} initial_peer escaper {_UDP_END}", _SAFE)
+_UDP_CONNECT = Layout(f"{_UDP_START} {_UDP_WAY} {_UDP_END}", safe=_SAFE)
+_UDP_ASSOCIATE = Layout(f"{_UDP_START} initial_peer escaper {_UDP_END}", safe=_SAFE)
 
 
 def _nothing(count: int) -> Values:
@@ -156,12 +161,42 @@ def _way(task: Task) -> Values:
     )
 
 
+@lru_cache(maxsize=1024)
+def _known_route(
+    user: str | None,
+    server: SocketAddress,
+    client: SocketAddress,
+    host: str,
+    port: int,
+    escaper: str | None,
+    bind_ip: IPAddress | None,
+    local: SocketAddress | None,
+    peer: SocketAddress | None,
+    expire: datetime | None,
+    tries: int | None,
+) -> Part:
+    upstream = address((host, port)) if host else None
+    way = (escaper, ip(bind_ip), address(local), address(peer), moment(expire), tries)
+    return Part(_ROUTE, (user, address(server), address(client), upstream, *way))
+
+
+def _route(task: Task, created: bool) -> Part:
+    """Who, by which way: the same for the requests of a client that go by one connection."""
+    client, user, upstream, notes = task.client, task.user, task.upstream, task.connect
+    name = None if user is None else user.name
+    if created:
+        return _known_route(name, client.server, client.client, upstream.host, upstream.port, None, None, None, None, None, None)
+    expire = None if notes.egress is None else notes.egress.expire
+    way = (notes.escaper, notes.bind_ip, notes.local, notes.peer, expire, notes.tries)
+    return _known_route(name, client.server, client.client, upstream.host, upstream.port, *way)
+
+
 def _expire(notes: ConnectNotes) -> str | None:
     egress = notes.egress
     return None if egress is None else moment(egress.expire)
 
 
-def _log(logger: Logger, layout: Layout, error: TaskError | None, values: Values) -> None:
+def _log(logger: Logger, layout: Layout, error: TaskError | None, values: tuple[Value | Part, ...]) -> None:
     logger.log("" if error is None else str(error), Filled(layout, values))
 
 
@@ -191,10 +226,8 @@ def log_http_forward(
     traffic: Traffic = NO_TRAFFIC,
 ) -> None:
     """A forwarded request; a shutdown event has no record of this type. C{error} as in L{log_tcp_connect}."""
-    layout = _HTTP_FORWARD
-    way, reused, rsp_status, origin_status, ready, steps, counts = _NO_WAY, None, None, None, None, _NO_STEPS, _NO_BYTES
-    if event is not _CREATED:
-        way, reused, ready = _way(task), http.reuse_connection, duration(task.ready)
+    layout, created = _HTTP_FORWARD, event is _CREATED
+    rsp_status, origin_status, steps, counts = None, None, _NO_STEPS, _NO_BYTES
     if event in _WHOLE:
         rsp_status, origin_status, counts = http.rsp_status, http.origin_status, traffic
         steps = _steps(http)
@@ -205,18 +238,23 @@ def log_http_forward(
             layout, steps = _HTTP_FORWARD_RUNNING, (total, *steps)
     wait = duration(task.wait)
     values = (
-        *_start(task, "HttpForward", event),
-        *way,
+        "HttpForward",
+        task.id,
+        event._value_,
+        task.stage._value_,
+        timestamp(task.started_at),
+        _route(task, created),
+        None if created else duration(task.connect.spend),
         None if error is None else error.reason,
         wait if http.pipeline_wait == task.wait else duration(http.pipeline_wait),
-        reused,
+        None if created else http.reuse_connection,
         http.method,
         uri(http.uri, http.uri_max_chars),
         optional(http.user_agent),
         rsp_status,
         origin_status,
         wait,
-        ready,
+        None if created else duration(task.ready),
         *steps,
         *counts,
     )

@@ -6,17 +6,30 @@ from __future__ import annotations
 import json
 import re
 import struct
+from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from g3.errors import TaskError
 from g3.logs.drivers import JournalEncoder, LineEncoder
+from g3.logs.task import (
+    FTPNotes,
+    HTTPForwardNotes,
+    TaskEvent,
+    UDPNotes,
+    log_ftp_over_http,
+    log_http_forward,
+    log_tcp_connect,
+    log_udp,
+)
 from g3.proto.escape import escape, unescape
-from g3.proto.record import Filled, Layout
+from g3.proto.record import Filled, Layout, Part
 from g3.proto.statsd import encode_line, encode_tags
 from g3.proto.syslog import CEE, Header3164, Header5424, Structured5424, Text3164
+from g3.task import ClientInfo, Task, Upstream
 
 MANY = settings(max_examples=1000, deadline=None, database=None)
 WHEN = 1638354030.5
@@ -155,7 +168,10 @@ class RecordTest(SynchronousTestCase):
     @given(st.one_of(st.just("finished"), TEXT), st.dictionaries(KEY, st.lists(CALM, min_size=3, max_size=3), max_size=12), st.booleans())
     def test_records_by_a_layout_are_those_written_pair_by_pair(self, message: str, columns: dict[str, list[Any]], reported: bool) -> None:
         """In every format, whatever is in them: the template that one record made does for the next only where that has the same types."""
-        layout = Layout(" ".join(columns))
+        names = list(columns)
+        layout = Layout(" ".join(names))
+        inner = Layout(" ".join(names[2:6]))
+        parted = Layout(" ".join(names[:2]), inner, " ".join(names[6:]))
         constants: Any = [("daemon_name", "50%"), ("kind", "T'\u4e2d" if reported else "Task"), ("pid", 1)]
         header = Header5424("g3", 1)
         formats: list[Any] = [Text3164(Header3164("g3", 1), report_ts=reported), Structured5424(header, report_ts=reported)]
@@ -164,6 +180,35 @@ class RecordTest(SynchronousTestCase):
             ready = made.constants(constants)
             for values in zip(*columns.values(), strict=True):
                 record = Filled(layout, values)
+                in_parts = Filled(parted, (*values[:2], Part(inner, values[2:6]), *values[6:])) if len(names) > 2 else record
                 for limit in (16384, 12):
                     wanted = made.encode(ready, message, list(record), WHEN, limit=limit)
                     self.assertEqual(made.encode(ready, message, record, WHEN, limit=limit), wanted)
+                    self.assertEqual(made.encode(ready, message, in_parts, WHEN, limit=limit), wanted)
+
+    @settings(max_examples=300, deadline=None, database=None)
+    @given(st.lists(st.one_of(st.just("plain"), TEXT), min_size=8, max_size=8), st.sampled_from(TaskEvent), st.floats(0, 1e6), st.booleans())
+    def test_task_records_are_those_written_pair_by_pair(self, texts: list[str], event: TaskEvent, seconds: float, twice: bool) -> None:
+        """Whatever a client or a configuration has said, also where it was written before."""
+        name, host, escaper, local, uri, agent, method, text = texts
+        client = ClientInfo((local, 1234), ("2001:db8::1", 3128), ("192.0.2.7", 1234))
+        records: list[tuple[str, Any]] = []
+        logger: Any = SimpleNamespace(log=lambda message, fields: records.append((message, fields)))
+        for _ in range(2 if twice else 1):
+            task = Task("UdpConnect", "http_proxy", "s", client, Upstream(host, 443), 1.0)
+            task.user, task.wait, task.ready = SimpleNamespace(name=name), seconds, seconds / 1000
+            notes = task.connect
+            notes.escaper, notes.local, notes.peer, notes.spend = escaper, (local, 1), (host, 2), seconds / 10000
+            http = HTTPForwardNotes(method, uri, 50, user_agent=agent, rsp_status=200)
+            error = TaskError(text) if event is TaskEvent.FINISHED else None
+            log_http_forward(logger, task, http, event, seconds + 1, error=error)
+            log_tcp_connect(logger, task, event, seconds + 1, error=error)
+            log_udp(logger, task, UDPNotes(client=(local, 5)), event, seconds + 1, error=error)
+            ftp = FTPNotes(method, uri, 50, notes)
+            ftp.user_agent = agent
+            log_ftp_over_http(logger, task, ftp, event, seconds + 1, error=error)
+        formats: list[Any] = [Text3164(Header3164("g3", 1)), Structured5424(Header5424("g3", 1)), CEE(Header3164("g3", 1))]
+        for made in (*formats, JournalEncoder("g3"), LineEncoder()):
+            ready = made.constants([("pid", 1)])
+            for message, fields in records:
+                self.assertEqual(made.encode(ready, message, fields, WHEN), made.encode(ready, message, list(fields), WHEN))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.proto import record
-from g3.proto.record import Filled, Layout, Templates
+from g3.proto.escape import MAX_VALUE
+from g3.proto.record import Filled, Layout, Part, Templates
 
 if TYPE_CHECKING:
     from g3.proto.record import Value
@@ -46,7 +47,7 @@ class TemplatesTest(SynchronousTestCase):
             self.assertIsNone(self.fill("x", 1, 1, "y", message=text))
         self.assertIsNone(self.fill("x", 1, 1.5, "y"))
         self.assertIsNone(self.fill("x", 1, 1, None))
-        safe = Filled(Layout("a b c d", "b c"), ("x", "y'", 1, "z"))
+        safe = Filled(Layout("a b c d", safe="b c"), ("x", "y'", 1, "z"))
         self.assertEqual(self.templates.fill(safe, "", 100), b'a="x";b="y\'";c=1;d="z";', "what is said to be safe is not looked at")
         self.assertIsNone(self.templates.fill([("a", "x"), ("b", "y")], "", 100))
 
@@ -63,6 +64,23 @@ class TemplatesTest(SynchronousTestCase):
         for values in (("a", 1, 1, "b"), ("a", None, 1, "b"), ("a", 1, None, "b"), ("a", "b", 1, None), ("a", "b", "c", "d")):
             self.assertIsNotNone(self.fill(*values))
             self.assertLessEqual(len(self.templates._ready), 3)
+
+    def test_a_part_is_written_once(self) -> None:
+        """Until another format asks; where it has to be escaped or cut, the record is for others."""
+        inner = Layout("x y")
+        outer = Layout("a", inner, "b")
+        part = Part(inner, ("1", "2"))
+        for number in (3, 4):
+            record = Filled(outer, ("k", part, f"v{number}"))
+            self.assertEqual(self.templates.fill(record, "", MAX_VALUE), f'a="k";x="1";y="2";b="v{number}";'.encode())
+        self.assertEqual(len(self.made), 4)
+        self.assertIsNone(self.templates.fill(record, "", 100))
+        self.assertEqual(list(record), [("a", "k"), ("x", "1"), ("y", "2"), ("b", "v4")])
+        other = Templates(lambda name, _: f"{name}: %s, ", ordered=True)
+        self.assertEqual(other.fill(record, "", 100), b"a: k, b: v4, x: 1, y: 2, ")
+        another = Templates(lambda name, _: f"{name} %s.")
+        self.assertEqual(another.fill(record, "", MAX_VALUE), b"a k.x 1.y 2.b v4.")
+        self.assertIsNone(self.templates.fill(Filled(outer, ("k", Part(inner, ("1", "'")), "v")), "", MAX_VALUE))
 
     def test_a_record_is_pairs_too(self) -> None:
         """As often as they are asked for."""
