@@ -32,6 +32,7 @@ from g3.proto.syslog import CEE, Header3164, Header5424, Structured5424, Text316
 from g3.task import ClientInfo, Task, Upstream
 
 MANY = settings(max_examples=1000, deadline=None, database=None)
+SOME = settings(MANY, max_examples=100)
 WHEN = 1638354030.5
 
 #: All code points, also lone surrogates, with what is special seen often.
@@ -164,7 +165,7 @@ class RecordTest(SynchronousTestCase):
         self.assertEqual(head, f"g3proxy.x:{value}|c")
         self.assertEqual([tag.partition(":")[0] for tag in tail.split(",") if tag], [key for key, _ in tags])
 
-    @MANY
+    @SOME
     @given(st.one_of(st.just("finished"), TEXT), st.dictionaries(KEY, st.lists(CALM, min_size=3, max_size=3), max_size=12), st.booleans())
     def test_records_by_a_layout_are_those_written_pair_by_pair(self, message: str, columns: dict[str, list[Any]], reported: bool) -> None:
         """In every format, whatever is in them: the template that one record made does for the next only where that has the same types."""
@@ -186,7 +187,7 @@ class RecordTest(SynchronousTestCase):
                     self.assertEqual(made.encode(ready, message, record, WHEN, limit=limit), wanted)
                     self.assertEqual(made.encode(ready, message, in_parts, WHEN, limit=limit), wanted)
 
-    @settings(max_examples=300, deadline=None, database=None)
+    @SOME
     @given(st.lists(st.one_of(st.just("plain"), TEXT), min_size=8, max_size=8), st.sampled_from(TaskEvent), st.floats(0, 1e6), st.booleans())
     def test_task_records_are_those_written_pair_by_pair(self, texts: list[str], event: TaskEvent, seconds: float, twice: bool) -> None:
         """Whatever a client or a configuration has said, also where it was written before."""
