@@ -169,6 +169,7 @@ class Relay:
         survivor = self.right if stream is self.left else self.left
         if not _alive(survivor):
             return
+        survivor.watch_hangup(lambda _gone: None)  # nobody reads it any more, and one that is gone takes nothing
         if _write_failed(stream) and getattr(stream, "error", 0) != ECONNRESET:  # it takes no more, but all it had to say came in order
             _once_sent(survivor, survivor.loseConnection, FLUSH_TIMEOUT)
         else:  # an end in order would be taken for the end of all there is

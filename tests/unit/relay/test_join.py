@@ -188,6 +188,23 @@ class _JoinTests(ReactorTestCase):
         self.spin(lambda: self.ends)
         self.gets(client, BLOCK[:sent])
 
+    def test_who_goes_before_it_has_taken_an_early_answer_is_not_waited_for(self) -> None:
+        """Its socket is closed at once, not after a minute."""
+        relay, client, upstream = self.join()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        relay.left.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        sent = upstream.send(BLOCK[:200_000])
+        self.spin(lambda: relay.down.moved == sent)
+        self.assertEqual(relay.left.queued, 0)
+        relay.right.fail_write(BrokenPipeError(errno.EPIPE, "broken pipe"))
+        upstream.close()
+        relay.right.end_input()
+        self.assertEqual(self.reason(), "UpstreamWriteFailed")
+        self.settle()
+        self.assertTrue(relay.left.connected)
+        reset(client)
+        self.spin(lambda: not relay.left.connected, 3)
+
     def test_a_reset_found_by_writing_is_passed_on_as_one(self) -> None:
         """What the other side has got until then may lack its end."""
         for mine, other in (("left", "right"), ("right", "left")):
