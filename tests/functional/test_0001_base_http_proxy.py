@@ -6,6 +6,9 @@ The configuration is upstream's.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 from tests.functional.world import CaseTestCase
 
 SITES = ("http://httpbin.local", "http://127.0.0.1")
@@ -79,9 +82,15 @@ class BaseHTTPProxyTests(CaseTestCase):
     def tls_port(self, port: int) -> None:
         """Forward, easy-proxy, masque and FTP over a TLS connection to the proxy."""
         proxy, ca = f"https://g3proxy.local:{port}", ("--ca", str(self.world.ca))
-        self.both(SITES[0], "--proxy", proxy, *ca)
-        self.both(f"{proxy}/.well-known/easy-proxy/http/httpbin.local/80", *ca)
-        self.httpbin("curl", SITES[0], "--proxy", proxy, "--masque", *ca)
+        ways = (
+            partial(self.both, SITES[0], "--proxy", proxy, *ca),
+            partial(self.both, f"{proxy}/.well-known/easy-proxy/http/httpbin.local/80", *ca),
+            partial(self.httpbin, "curl", SITES[0], "--proxy", proxy, "--masque", *ca),
+        )
+        # Side by side: a limit of speed holds for each connection.
+        with ThreadPoolExecutor(len(ways)) as pool:
+            for tried in [pool.submit(way) for way in ways]:
+                tried.result()
         self.ftp("--proxy", proxy, *ca)
 
     def test_tls_port_8443(self) -> None:
