@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,8 @@ class ReloadTests(UpgradeCase):
                 self.reload(daemon, "nonsense: 1\n" + plain, by_signal=bool(number), good=False)
                 self.reload(daemon, plain, by_signal=not number)
                 traffic.more(20)
-            self.assertLess(time.monotonic() - began, 30)
+            # Where others work, too, it takes as much longer.
+            self.assertLess(time.monotonic() - began, 30 * max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0))))
         self.assertEqual(traffic.failed, {})
         self.assertGreater(traffic.done["kept"], 50)
         self.assertEqual(daemon.ctl("list", "server").stdout, "web\n")
