@@ -863,7 +863,7 @@ class Stream:
 
     def loseWriteConnection(self) -> None:
         """End our direction once everything is flushed; the other one goes on. The protocol hears writeConnectionLost if it provides
-        IHalfCloseableProtocol."""
+        IHalfCloseableProtocol, unless its C{hears_write_end} is false."""
         if self.socket is None or self._write_state:
             return
         self._write_state = 1
@@ -876,7 +876,7 @@ class Stream:
             self.socket.shutdown(_socket.SHUT_WR)  # type: ignore[union-attr]
         except OSError:  # the peer is gone: reading finds out
             pass
-        if self.protocol is not None:
+        if self.protocol is not None and getattr(self.protocol, "hears_write_end", True):
             call_soon(self.reactor, self._tell_write_lost)
 
     def _tell_write_lost(self) -> None:

@@ -87,6 +87,9 @@ class Pipe:
         "takes_end",
     )
 
+    #: See L{Stream.loseWriteConnection}.
+    hears_write_end = False
+
     def __init__(
         self,
         source: Any,

@@ -75,6 +75,8 @@ class ClientConnection:
         "server",
         "stream",
     )
+    #: See L{Stream.loseWriteConnection}.
+    hears_write_end: ClassVar[bool] = False
     #: How somebody is asked who it is.
     auth_status: ClassVar[int] = 407
     challenge: ClassVar[bytes] = b"Proxy-Authenticate"
