@@ -271,7 +271,7 @@ class Dial:
         escaper.stats.connection_establish += 1
         if self.task.tells_local or escaper.logger is not None:
             notes.local = sock.getsockname()[:2]
-        return Stream(escaper.context.reactor, sock, local=notes.local, peer=peer)
+        return Stream(escaper.context.reactor, sock, notes.local, peer)
 
 
 def _discard(made: tuple[socket.socket, str, Binding]) -> None:

@@ -180,7 +180,7 @@ class Stream:
     )
 
     def __init__(
-        self, reactor: Any, sock: _socket.socket, *, local: SocketAddress | None = None, peer: SocketAddress | None = None, read_size: int = 65536
+        self, reactor: Any, sock: _socket.socket, local: SocketAddress | None = None, peer: SocketAddress | None = None, read_size: int = 65536
     ) -> None:
         """@param local: C{peer}: as known from accept or connect; asked from the kernel when first needed otherwise."""
         self.reactor = reactor

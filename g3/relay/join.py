@@ -92,8 +92,9 @@ class Relay:
         self._watch: IdleWatch | None = None
         self.idle_ticks = self.idle_max = 0
         self.idle_seen = -1
-        self.up = Pipe(left, right, finished=self._ended, splice_after=splice_after, turn=turn, pool=pool, ends_sink=True)
-        self.down = Pipe(right, left, finished=self._ended, splice_after=splice_after, turn=turn, pool=pool, ends_sink=True)
+        # By place: a class called with keywords makes a dictionary of them.
+        self.up = Pipe(left, right, self._ended, None, splice_after, turn, pool, True)
+        self.down = Pipe(right, left, self._ended, None, splice_after, turn, pool, True)
 
     @property
     def activity(self) -> int:

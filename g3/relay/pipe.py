@@ -94,7 +94,6 @@ class Pipe:
         self,
         source: Any,
         sink: Any,
-        *,
         finished: Callable[[Pipe, End], object],
         limit: int | None = None,
         splice_after: int | None = SPLICE_AFTER,

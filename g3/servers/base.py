@@ -164,7 +164,7 @@ class Listener(Node):
         if self.denied(info):
             sock.close()
             return
-        self._arrived(Stream(self.context.reactor, sock, local=local, peer=peer, read_size=self.read_size), info)
+        self._arrived(Stream(self.context.reactor, sock, local, peer, self.read_size), info)
 
     def _arrived(self, stream: Any, info: ClientInfo) -> None:
         """A client that may be served; in plain TCP as yet."""
