@@ -232,6 +232,11 @@ class Crew:
             if place.member in self._settled() and place.member.generation != self.generation and place.member not in staged:
                 Deferred.fromCoroutine(self._bring_up(place, place.member))
 
+    async def all_up(self) -> None:
+        """Wait until nobody is rising: a reload is done by all, and no socket that it gave up is open in any process."""
+        while any(member.rising and member.linked for member in self._members()):
+            await _sleep(self._reactor, 0.02)
+
     async def _or_kill(self, member: Member, step: Awaitable[None]) -> None:
         """What does not do as all others is replaced."""
         try:

@@ -43,6 +43,9 @@ class ICrew(Protocol):
     async def roll_back(self) -> None:
         """Have all forget what was staged."""
 
+    async def all_up(self) -> None:
+        """Wait for those who were being brought up meanwhile: they, too, serve what was committed then, or are gone."""
+
 
 class Keeping(Transition):
     """A transition between nodes that do not run: they are exchanged, and the old ones give back what they took."""
@@ -95,8 +98,9 @@ class Keeper(Root):
                 await self.crew.commit(configuration)
                 undo.pop_all()
                 transition.commit()
-        self.begun.update((change.kind, change.name) for change in changes if change.builds or change.retires)
-        self.configuration = configuration
+                self.begun.update((change.kind, change.name) for change in changes if change.builds or change.retires)
+                self.configuration = configuration
+                await self.crew.all_up()
 
     def privilegedStartService(self) -> None:
         """Nothing: nodes that run here are started when the tree begins."""

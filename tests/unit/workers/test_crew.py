@@ -123,6 +123,21 @@ class RisingTests(CrewCase):
         self.successResultOf(self.rising)
         self.assertEqual((self.new.told, self.new.steps, self.new.rising), ([], [], False))
 
+    def test_a_reload_is_done_when_it_is_up_or_gone(self) -> None:
+        """Until then it may have sockets that the others have closed."""
+        for ends in (True, False):
+            done = self.run_it(self.crew.all_up())
+            self.reactor.pump([0.02] * 3)
+            self.assertNoResult(done)
+            if ends:
+                self.new.linked = False
+            else:
+                self.rise(1)
+                self.setup.pop().callback(None)
+            self.reactor.advance(0.02)
+            self.successResultOf(done)
+            self.new.linked = True
+
     def test_a_second_reload_leaves_it_alone_until_it_is_up(self) -> None:
         """What it is preparing is not committed, nor rolled back, by the others' steps."""
         self.rise(1)

@@ -43,6 +43,9 @@ class FakeCrew:
     async def roll_back(self) -> None:
         await self.step("roll back")
 
+    async def all_up(self) -> None:
+        """Nobody else is there."""
+
 
 class KeeperTests(SynchronousTestCase):
     """Nothing in it ever starts."""
