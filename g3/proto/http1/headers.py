@@ -114,7 +114,8 @@ class FieldLines(dict[bytes, "Special | None"]):
         return special
 
 
-#: What L{find_end} looks for. Who has a whole head as a rule looks first, and asks when it is not there, or too far on.
+#: What L{find_end} looks for. Who has a whole head as a rule looks first, and asks when it is not there, or too far on, or when a part was looked at
+#: before.
 HEAD_END = b"\r\n\r\n"
 
 

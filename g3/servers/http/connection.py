@@ -160,7 +160,7 @@ class ClientConnection:
         it arrived, if it had to wait."""
         server = self.server
         try:
-            end = data.find(HEAD_END) + 4
+            end = 0 if scanned else data.find(HEAD_END) + 4
             if end < 4 or end > server.config.req_header_max_size:
                 end = find_end(data, 0, scanned, server.config.req_header_max_size)
             if end < 0:

@@ -345,7 +345,7 @@ class Forward(Exchange):
         config = self.client.server.config
         try:
             while self.response is None and not self.ended:
-                end = data.find(HEAD_END) + 4
+                end = 0 if scanned else data.find(HEAD_END) + 4
                 if end < 4 or end > config.rsp_header_max_size:
                     end = find_end(data, 0, scanned, config.rsp_header_max_size, 502)
                 if end < 0:

@@ -80,26 +80,26 @@ class _StreamTests(ReactorTestCase):
         self.spin(lambda: second.data == b"llo world")
         self.assertEqual((stream.bytes_in, first.events), (11, ["made"]))
 
-    def test_unread_bytes_wait_for_resume(self) -> None:
-        """A protocol that paused gets what it put back when it resumes, not inside resumeProducing."""
+    def paused(self) -> Any:
+        """A stream whose protocol has paused it and put b"bc" back; its other end; the protocol."""
         stream, sock, protocol = self.started()
         sock.send(b"abc")
         self.spin(lambda: protocol.data)
         stream.pauseProducing()
         stream.unread(b"bc")
         protocol.data = b""
+        return stream, sock, protocol
+
+    def test_unread_bytes_wait_for_resume(self) -> None:
+        """A protocol that paused gets what it put back when it resumes, not inside resumeProducing."""
+        stream, _, protocol = self.paused()
         stream.resumeProducing()
         self.assertEqual(protocol.data, b"")
         self.spin(lambda: protocol.data == b"bc")
 
     def test_unread_bytes_come_before_what_arrives_with_the_resumption(self) -> None:
         """Another event of the same turn resumes a stream that has something to read."""
-        stream, sock, protocol = self.started()
-        sock.send(b"abc")
-        self.spin(lambda: protocol.data)
-        stream.pauseProducing()
-        stream.unread(b"bc")
-        protocol.data = b""
+        stream, sock, protocol = self.paused()
         sock.send(b"def")
         stream.resumeProducing()
         self.spin(lambda: len(protocol.data) == 5)
