@@ -47,8 +47,8 @@ from g3.net.tls.tickets import LocalSecrets
 from g3.tree.datagrams import DatagramPool
 from g3.tree.listeners import ListenerPool
 from g3.tree.node import KIND_ORDER, Daemon, Lasting, NodeContext, Timeouts
-from g3.tree.offline import Shutdown
-from g3.tree.root import Root
+from g3.tree.offline import Shutdown, sleep
+from g3.tree.root import LOOK, Root
 from g3.workers import privileges
 from g3.workers.balance import ABOVE
 
@@ -135,6 +135,7 @@ class BaseDaemon(MultiService):
         self._predecessor: Predecessor | None = None
         self._waiting: Deferred[None] | None = None
         self._leaving = False
+        self._closing: Deferred[None] | None = None
         self._launch = Launch()
         self._pid_file = PidFile(settings.pid_file, (settings.uid, settings.gid))
         self._successor: int | None = None
@@ -472,15 +473,31 @@ class BaseDaemon(MultiService):
 
     def close_servers(self) -> None:
         """Take no new clients."""
+        if self._closing is not None:
+            return
         if self._successor is None:
             self.settings.notifier.stopping()
         else:
             self.settings.notifier.succeeded_by(self._successor)
-        self.root.close_servers()
+        self.root.ready = False
+        self._closing = Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
+        async with self.root.closing_ports():
+            self.root.close_servers()
 
     def drained(self) -> Deferred[None]:
         """Fires when the last task has ended."""
-        return self.root.drained()
+        return Deferred.fromCoroutine(self._drained())
+
+    async def _drained(self) -> None:
+        await self._closed()
+        await self.root.drained()
+
+    async def _closed(self) -> None:
+        """Wait for C{close_servers} to come to its end."""
+        while self._closing is not None and not self._closing.called:
+            await sleep(self.reactor, LOOK)
 
     def force_quit_all(self) -> int:
         """End the tasks of offline servers."""

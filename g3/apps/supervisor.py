@@ -16,10 +16,8 @@ from twisted.logger import Logger
 from g3.apps.daemon import BaseDaemon, ProxyDaemon
 from g3.logs.hub import LogHub
 from g3.logs.options import LogOptions
-from g3.net.listen import turned_away
 from g3.tree.datagrams import DatagramPool
 from g3.tree.listeners import ListenerPool
-from g3.tree.offline import sleep
 from g3.tree.root import LAST_WAIT
 from g3.workers.answers import CrewCommands
 from g3.workers.crew import Crew
@@ -64,7 +62,6 @@ class Supervising(BaseDaemon):
     kept: ClassVar[frozenset[str]] = frozenset()
     hands_on: ClassVar[bool] = True
     root: Keeper
-    _closing: Deferred[None] | None = None
 
     def build(self) -> None:
         self._memory = Memory(self.number())
@@ -155,23 +152,15 @@ class Supervising(BaseDaemon):
 
     # The end
 
-    def close_servers(self) -> None:
-        if self._closing is None:
-            self._closing = Deferred.fromCoroutine(self._close())
-
     async def _close(self) -> None:
         await self._crew.settle()
-        with turned_away(self.root.listeners.closing(lambda _: True)):
+        async with self.root.closing_ports():
             # Ours first: who closes a socket last has to accept who is queued, which workers do.
-            super().close_servers()
+            self.root.close_servers()
             await self._crew.close_servers()
 
-    def drained(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._drained())
-
     async def _drained(self) -> None:
-        while self._closing is not None and not self._closing.called:
-            await sleep(self.reactor, 0.02)
+        await self._closed()
         await self._crew.drained()
 
     def force_quit_all(self) -> int:

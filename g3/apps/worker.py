@@ -247,7 +247,7 @@ class Worker(words.Link):
             return
         self._leaving = True
         daemon = self._daemon
-        if daemon is None or not daemon.root.ready:
+        if daemon is None or not daemon.running:
             self._end()
             return
         log.error("the supervisor is gone: no new clients, waiting for tasks to end")

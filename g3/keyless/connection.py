@@ -8,7 +8,7 @@ these are handed on, in multiplex mode several at once, and answered as they are
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from typing import Protocol as Shape
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
@@ -85,6 +85,9 @@ class Server(Shape):
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class KeylessConnection(Protocol):
     """A client connection of a key server, which keeps it and calls L{tick}, L{retire} and L{quit}."""
+
+    #: It is a task from the beginning.
+    fresh: ClassVar[bool] = False
 
     def __init__(self, server: Server, stream: Any, info: ClientInfo) -> None:
         self.server = server

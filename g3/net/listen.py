@@ -43,6 +43,8 @@ EXHAUSTED_PAUSE: Final = 0.1
 #: Descriptors kept for ourselves (resolvers, logs, control, pipes): at most so many, and this part of all.
 RESERVE: Final = 64
 RESERVE_PART: Final = 8
+#: Seconds for which who has begun to connect may finish that before a socket is closed: a round trip across the world.
+HANDSHAKE: Final = 0.5
 #: Accepts while draining; a bound, since new clients may come in as fast as they are taken.
 DRAIN_LIMIT: Final = 65536
 
@@ -136,7 +138,8 @@ def adjust(sock: socket.socket, options: TCPListen) -> None:
 def turned_away(sockets: Iterable[socket.socket]) -> Iterator[None]:
     """Meanwhile nobody begins to connect to these listening sockets, which are about to be closed by all who share them: a client whose connect
     succeeded after the last of us has looked at the queue would be reset. It tries again after a second (RFC 6298), and finds the port closed or
-    open. They may be closed meanwhile: the last to do so is this, at the end. Where the kernel cannot do it, nothing."""
+    open. Who has begun before ends its handshake within L{HANDSHAKE}. They may be closed meanwhile: the last to do so is this, at the end. Where
+    the kernel cannot do it, nothing."""
     held = [descriptor for sock in sockets if (descriptor := _dropping_syn(sock)) is not None]
     try:
         yield

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at every connection: deadlines are met that much late at most.
 TICK = 1.0
+#: Seconds that a client which was let in has to say what it wants once its server takes no more: it has just found the port open.
+LAST_CALL = 2.0
 
 
 class Connection(Protocol):
@@ -45,6 +47,10 @@ class Connection(Protocol):
     stream: Any
     counted_in: int
     counted_out: int
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it has not got anything for having come yet, and no task is under way."""
 
     def tick(self, now: float) -> None:
         """Another second has passed; C{now} is monotonic."""
@@ -81,6 +87,12 @@ class Listener(Node):
         self._ticketed: list[TicketedTLS] = []
         #: The address clients connect to, where there is but one.
         self._local: SocketAddress | None = None
+        #: Clients for whom something takes its time before they are served, or handed on.
+        self._coming = 0
+        #: Until when somebody who has said nothing yet is waited for (monotonic), once we are stopped.
+        self.last_call = 0.0
+        self._quitting = False
+        self._drained: Deferred[None] | None = None
 
     # -- life
 
@@ -130,8 +142,23 @@ class Listener(Node):
 
     def stop(self) -> Deferred[None] | None:
         self._close_listener()
-        self._ended(None)
-        return None
+        self.last_call = self.clock() + LAST_CALL
+        if not self.busy:
+            self._ended(None)
+            return None
+        self._drained = Deferred()
+        return self._drained.addCallback(self._ended)
+
+    @property
+    def busy(self) -> bool:  # type: ignore[override]
+        """Of a server that was stopped: whether somebody it let in is still to be served."""
+        return self._coming > 0 and not self._quitting
+
+    def _left(self) -> None:
+        """Somebody is served: who waits for the last one is told."""
+        if self._drained is not None and not self.busy:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
 
     def _close_listener(self) -> None:
         self.online = False
@@ -144,7 +171,9 @@ class Listener(Node):
         self.context.metrics.remove(self.listen_stats)
 
     def force_quit(self) -> None:
-        """End every task now."""
+        """End every task now; nobody is waited for."""
+        self._quitting = True
+        self._left()
 
     # -- clients
 
@@ -182,10 +211,13 @@ class Listener(Node):
         Deferred.fromCoroutine(self._watched(coroutine))
 
     async def _watched(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._coming += 1
         try:
             await coroutine
         except Exception as error:
             self.failed(error)
+        self._coming -= 1
+        self._left()
 
     async def _accept_tls(self, stream: Any, info: ClientInfo, tls: ServerTLS) -> None:
         try:
@@ -256,7 +288,6 @@ class ListeningServer(Listener):
         self.read_size = config.tcp_copy_buffer_size
         self.connections: set[Connection] = set()
         self._tasks = 0
-        self._drained: Deferred[None] | None = None
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = context.reactor
 
@@ -267,13 +298,15 @@ class ListeningServer(Listener):
         super().start()
 
     def stop(self) -> Deferred[None] | None:
-        self._close_listener()
         self._rest()
-        if not self._tasks:
-            self._ended(None)
-            return None
-        self._drained = Deferred()
-        return self._drained.addCallback(self._ended)
+        return super().stop()
+
+    @property
+    def busy(self) -> bool:  # type: ignore[override]
+        """Who says nothing is waited for no longer than L{LAST_CALL}."""
+        if self._tasks or self._quitting:
+            return self._tasks > 0
+        return super().busy or (self.clock() < self.last_call and any(connection.fresh for connection in self.connections))
 
     def _ended(self, _: object) -> None:
         self.context.metrics.remove(self.stats)
@@ -282,6 +315,7 @@ class ListeningServer(Listener):
     def force_quit(self) -> None:
         for connection in list(self.connections):
             connection.quit()
+        super().force_quit()
 
     def _set_options(self, sock: socket.socket) -> None:
         set_tcp_misc(sock, self.config.tcp_misc_opts, has_no_delay=True)
@@ -318,6 +352,7 @@ class ListeningServer(Listener):
         self._count(connection)
         if not self.online:
             self._rest()
+            self._left()
 
     def _rest(self) -> None:
         """Tick no more when nobody is connected. A server that is online finds out at its next tick: clients that come and go one after the
@@ -336,8 +371,7 @@ class ListeningServer(Listener):
         self._tasks -= 1
         self.stats.alive_tasks -= 1
         if self._drained is not None and not self._tasks:
-            drained, self._drained = self._drained, None
-            drained.callback(None)
+            self._left()
 
     def _tick(self) -> None:
         now = self.clock()
@@ -345,6 +379,7 @@ class ListeningServer(Listener):
             self._count(connection)
             connection.tick(now)
         self._rest()
+        self._left()
 
     def _count(self, connection: Connection) -> None:
         """Bring what the connection's stream has moved into the statistics."""

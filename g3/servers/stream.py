@@ -139,6 +139,11 @@ class StreamConnection(Tunnel):
 
     # -- the server's calls
 
+    @property
+    def fresh(self) -> bool:
+        """Whether it has not begun."""
+        return self.task is None and not self.lost
+
     def tick(self, now: float) -> None:
         """Every second; the escaper keeps the time of its connects."""
 

@@ -143,6 +143,8 @@ class Node(Service):
     """
 
     schema: ClassVar[Any]
+    #: Of a server that was stopped: whether somebody it let in is still to be served.
+    busy: bool = False
 
     def __init__(self, config: Any, context: NodeContext) -> None:
         self.name = config.name

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.application.service import MultiService
@@ -11,16 +12,15 @@ from twisted.logger import Logger
 
 from g3.component import verify_node
 from g3.errors import ConfigError
-from g3.net.listen import turned_away
+from g3.net.listen import HANDSHAKE, turned_away
 from g3.tree.node import KIND_ORDER, NodeContext
-from g3.tree.offline import within
+from g3.tree.offline import sleep, within
 from g3.tree.plan import Change, difference, summary
 from g3.tree.reload import Transition
 from g3.tree.slots import STAND_INS, Slots
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from g3.component import Components
 
@@ -28,6 +28,8 @@ log = Logger()
 
 #: Seconds that tasks which were told to end have for it when the process stops.
 LAST_WAIT = 2.0
+#: Seconds between two looks at servers that take no new clients.
+LOOK = 0.05
 
 
 class IEntry(Protocol):
@@ -113,6 +115,8 @@ class Root(MultiService):
             nodes.setName(kind)  # type: ignore[no-untyped-call]
             nodes.setServiceParent(self)  # type: ignore[no-untyped-call]
         self._draining: list[tuple[str, Any]] = []
+        #: The servers that took clients until the end.
+        self._closed: list[Any] = []
         self._waiting: list[Deferred[None]] = []
         self._start: Transition | None = None
 
@@ -208,17 +212,22 @@ class Root(MultiService):
     async def _go(self, configuration: IConfiguration, changes: list[Change]) -> None:
         transition = self._transition(configuration, changes)
         await transition.prepare()
-        if not self.ready:
-            transition.discard()
-            raise ConfigError("shutting down, nothing was changed")
-        with turned_away(self._closing(changes)):
+        async with self.closing_ports(changes):
+            if not self.ready:
+                transition.discard()
+                raise ConfigError("shutting down, nothing was changed")
             transition.commit()
         self.configuration = configuration
 
-    def _closing(self, changes: Iterable[Change]) -> list[socket.socket]:
-        """The listening sockets that are closed by these changes."""
-        leaving = {id(change.old) for change in changes if change.retires}
-        return self.listeners.closing(lambda owner: id(owner) in leaving)
+    @contextlib.asynccontextmanager
+    async def closing_ports(self, changes: Iterable[Change] | None = None) -> AsyncIterator[None]:
+        """Entered when nobody is connecting any more to the listening sockets that these changes close, or that the end closes."""
+        leaving = {id(change.old) for change in changes or () if change.retires}
+        closing = self.listeners.closing(lambda owner: changes is None or id(owner) in leaving)
+        with turned_away(closing):
+            if closing:
+                await sleep(self.context.reactor, HANDSHAKE)
+            yield
 
     def _wanted(self, configuration: IConfiguration) -> dict[str, Sequence[Any]]:
         return {kind: configuration.configs(kind) for kind in self.kinds}
@@ -279,13 +288,22 @@ class Root(MultiService):
     def close_servers(self) -> None:
         """Take no new clients; servers go on with the tasks they have."""
         self.ready = False
-        with turned_away(self.listeners.closing(lambda _: True)):
-            for node in list(self.nodes("server").values()):
-                self.take("server", node)
-                self.retire("server", node)
+        for node in list(self.nodes("server").values()):
+            self._closed.append(node)
+            self.take("server", node)
+            self.retire("server", node)
 
     def drained(self) -> Deferred[None]:
         """Fires when nothing is left of what was stopped."""
+        return Deferred.fromCoroutine(self._drained())
+
+    async def _drained(self) -> None:
+        await self._none_draining()
+        # One that had nothing left may have been handed a client since.
+        while any(getattr(node, "busy", False) for node in self._closed):
+            await sleep(self.context.reactor, LOOK)
+
+    def _none_draining(self) -> Deferred[None]:
         event: Deferred[None] = Deferred()
         if self._draining:
             self._waiting.append(event)
@@ -305,6 +323,7 @@ class Root(MultiService):
         """The reactor stops: nobody is waited for longer than it takes to tell them."""
         self.close_servers()
         self.force_quit_all()
+        _force_quit(self._closed)
         return within(self.context.reactor, self.drained(), LAST_WAIT).addBoth(self._stop_children)
 
     def _stop_children(self, _: object) -> Deferred[Any]:

@@ -18,6 +18,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from g3.errors import ConfigError
+from g3.tree.offline import sleep
 from g3.workers import link as words
 from g3.workers.member import Member, ProcessEnd, WorkerLink
 from g3.workers.nursery_link import LAST_DELAY, NurseryLink
@@ -154,7 +155,7 @@ class Crew:
         """Nobody is replaced from now on. Who is about to serve does first: clients may wait for it in the queue."""
         self.closed = True
         while any(member.linked and not member.generation for member in self._members()) and not self.leaving:
-            await _sleep(self._reactor, 0.02)
+            await sleep(self._reactor, 0.02)
 
     async def close_servers(self) -> None:
         """Have no new clients taken."""
@@ -176,7 +177,7 @@ class Crew:
             member.leave()
         deadline = self._reactor.seconds() + seconds
         while self._members() and self._reactor.seconds() < deadline:
-            await _sleep(self._reactor, 0.02)
+            await sleep(self._reactor, 0.02)
         for member in self._members():
             log.warn("{member} did not end in {seconds} s and is killed", member=member, seconds=seconds)
             member.kill()
@@ -235,7 +236,7 @@ class Crew:
     async def all_up(self) -> None:
         """Wait until nobody is rising: a reload is done by all, and no socket that it gave up is open in any process."""
         while any(member.rising and member.linked for member in self._members()):
-            await _sleep(self._reactor, 0.02)
+            await sleep(self._reactor, 0.02)
 
     async def _or_kill(self, member: Member, step: Awaitable[None]) -> None:
         """What does not do as all others is replaced."""
@@ -411,9 +412,3 @@ async def _all(steps: Any) -> list[Any]:
     """What each coroutine returned, or the exception it raised."""
     waiting = [Deferred.fromCoroutine(step) for step in steps]
     return [result if good else result.value for good, result in await DeferredList(waiting, consumeErrors=True)]
-
-
-def _sleep(clock: Any, seconds: float) -> Deferred[None]:
-    waiting: Deferred[None] = Deferred()
-    clock.callLater(seconds, waiting.callback, None)
-    return waiting

@@ -15,7 +15,6 @@ from twisted.application.service import Service
 from twisted.logger import Logger
 
 from g3.errors import ConfigError
-from g3.net.listen import turned_away
 from g3.tree.offline import within
 from g3.tree.plan import Action, Change
 from g3.tree.reload import Transition
@@ -90,11 +89,11 @@ class Keeper(Root):
         with ExitStack() as undo:
             undo.callback(transition.discard)
             await self.crew.stage(configuration)
-            if not self.ready:
-                await self.crew.roll_back()
-                raise ConfigError("shutting down, nothing was changed")
             # The workers accept who is queued, but only we close a socket for good.
-            with turned_away(self._closing(changes)):
+            async with self.closing_ports(changes):
+                if not self.ready:
+                    await self.crew.roll_back()
+                    raise ConfigError("shutting down, nothing was changed")
                 await self.crew.commit(configuration)
                 undo.pop_all()
                 transition.commit()

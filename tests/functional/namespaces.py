@@ -8,11 +8,13 @@ import os
 import socket
 import subprocess
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+T = TypeVar("T")
 
 #: Holds the namespaces: they last as long as it, and it ends when its standard input does.
 HOLDER = """
@@ -55,24 +57,31 @@ class Namespace:
             self.command(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds, check=False
         )
 
-    def socket(self, family: socket.AddressFamily = socket.AF_INET, type: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:  # noqa: A002
-        """A socket that belongs inside, for use out here."""
-        made: list[socket.socket | OSError] = []
+    def inside(self, make: Callable[[], T]) -> T:
+        """What C{make} returns inside: what it opens belongs there, and is for use out here. Raises OSError."""
+        made: list[T] = []
+        errors: list[OSError] = []
 
-        def make() -> None:
+        def enter() -> None:
             # A thread of its own, which enters and never comes back.
-            with open(f"/proc/{self.pid}/ns/net", "rb") as space:  # noqa: PTH123 - a descriptor is wanted
-                if ctypes.CDLL(None, use_errno=True).setns(space.fileno(), CLONE_NEWNET) != 0:
-                    made.append(OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno())))
-                    return
-            made.append(socket.socket(family, type))
+            try:
+                with open(f"/proc/{self.pid}/ns/net", "rb") as space:  # noqa: PTH123 - a descriptor is wanted
+                    if ctypes.CDLL(None, use_errno=True).setns(space.fileno(), CLONE_NEWNET) != 0:
+                        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+                made.append(make())
+            except OSError as error:
+                errors.append(error)
 
-        thread = threading.Thread(target=make)
+        thread = threading.Thread(target=enter)
         thread.start()
         thread.join()
-        if isinstance(made[0], OSError):
-            raise made[0]
+        if errors:
+            raise errors[0]
         return made[0]
+
+    def socket(self, family: socket.AddressFamily = socket.AF_INET, type: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:  # noqa: A002
+        """A socket that belongs inside, for use out here."""
+        return self.inside(lambda: socket.socket(family, type))
 
     def connect(self, address: Address, seconds: float = 10.0) -> socket.socket:
         """A TCP connection made inside."""

@@ -101,21 +101,3 @@ class ReloadTests(UpgradeCase):
         """All of them."""
         self.number = 2
         self.twenty()
-
-
-class EndTests(UpgradeCase):
-    """Of the daemon."""
-
-    number = 2
-
-    def test_who_was_let_in_is_served(self) -> None:
-        """Everybody who comes later is refused; nobody is reset, or gets less than all."""
-        daemon = self.daemon()
-        self.waits_for(daemon, "is ready")
-        with Traffic(self.port, rate=400, kept=0) as traffic:
-            traffic.more(100)
-            self.assertEqual(traffic.failed, {})
-            daemon.send_signal(signal.SIGTERM)
-            wait_for(lambda: traffic.failed, "somebody is refused")
-        self.assertEqual(set(traffic.failed), {"fresh refused"})
-        self.assertEqual(daemon.wait(), 0)

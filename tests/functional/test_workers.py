@@ -415,6 +415,21 @@ class DeathTests(WorkerCase):
         shutil.rmtree(daemon.control_dir)
         self.reset(daemon)
 
+    def test_one_that_was_ending_leaves_them_their_tasks(self) -> None:
+        """Workers that take nobody new any more finish what they have, also when their supervisor is killed in the middle of it."""
+        daemon = self.serving()
+        everybody = [nursery(daemon), *workers(daemon)]
+        with self.tunnels(4) as tunnels:
+            daemon.send_signal(signal.SIGTERM)
+            wait_for(self.refused, "no new clients")
+            os.kill(daemon.pid, signal.SIGKILL)
+            daemon.process.wait()
+            time.sleep(1)
+            self.assertTrue(all(map(self.speaks, tunnels)))
+        wait_for(lambda: not any(map(status, everybody)), "all are gone")
+        shutil.rmtree(daemon.control_dir)
+        self.reset(daemon)
+
     def reset(self, daemon: Daemon) -> None:
         """It was killed by us: its end is as it has to be."""
         daemon.quit = lambda *_: None  # type: ignore[method-assign]

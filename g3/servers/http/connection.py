@@ -311,6 +311,14 @@ class ClientConnection:
 
     # -- time
 
+    @property
+    def fresh(self) -> bool:
+        """Whether a request is on its way, is looked at, or has never come."""
+        if self.lost or self._lingering:
+            return False
+        stream = self.stream
+        return self.exchange is not None or bool(self.buffer) or not (stream.bytes_out or stream.queued)
+
     def tick(self, now: float) -> None:
         """Every second: what has waited too long ends."""
         if self.deadline <= now:

@@ -556,11 +556,16 @@ class HTTP2Connection:
             if lane.connection.exchange is not None:
                 lane.connection.exchange.periodic()
 
+    @property
+    def fresh(self) -> bool:
+        """Whether a request is looked at, or has never come."""
+        return not self._lost and (bool(self._lanes) or not self._h2.highest_inbound_stream_id)
+
     def tick(self, now: float) -> None:
         """Every second."""
         for lane in list(self._lanes.values()):
             lane.connection.tick(now)
-        if not self.server.online:
+        if not self.server.online and (self._h2.highest_inbound_stream_id or now >= self.server.last_call):
             self.leave()
         if self._draining:
             self._watch_draining(now)

@@ -311,6 +311,11 @@ class SocksConnection:
         if self.stream.bytes_in > LINGER_BYTES:
             self.stream.abortConnection()
 
+    @property
+    def fresh(self) -> bool:
+        """Whether it is still negotiating."""
+        return self.exchange is None and self._state != _OVER and not self.lost
+
     def tick(self, now: float) -> None:
         """Every second: what has waited too long ends."""
         if self.deadline > now:

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from g3.apps.daemon import Settings
 from g3.apps.supervisor import ProxySupervisor, worker_count
 from g3.config.runtime import RuntimeConfig, WorkerConfig
+from g3.net.listen import HANDSHAKE
 from g3.net.options import TCPListen
 from g3.tree.listeners import ListenerPool
 from g3.tree.node import NodeContext
@@ -51,6 +52,7 @@ class ClosingTests(SynchronousTestCase):
 
         daemon._crew = cast("Any", Crew())
         daemon.close_servers()
+        clock.advance(HANDSHAKE)
         self.assertEqual(seen, [True, False])
         for address in addresses:
             self.assertRaises(ConnectionRefusedError, enters, address)

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.errors import ConfigError
+from g3.net.listen import HANDSHAKE
 from g3.net.options import TCPListen
 from g3.tree.listeners import ListenerPool
 from g3.tree.node import NodeContext
@@ -47,7 +48,10 @@ class ReloadCase(SynchronousTestCase):
         return configuration(**{**self.base.by_kind, **kinds})
 
     def reload(self, config: Configuration, dry_run: bool = False, root: Root | None = None) -> list[str]:
-        return self.successResultOf(Deferred.fromCoroutine((root or self.root).reload(Source(config), dry_run)))
+        root = root or self.root
+        done = Deferred.fromCoroutine(root.reload(Source(config), dry_run))
+        root.context.reactor.advance(HANDSHAKE)
+        return self.successResultOf(done)
 
     def refuse(self, config: Configuration) -> ConfigError:
         failure = self.failureResultOf(Deferred.fromCoroutine(self.root.reload(Source(config))), ConfigError)
@@ -84,16 +88,40 @@ class ClosingTests(SynchronousTestCase):
     def addresses(self) -> list[Any]:
         return [sock.getsockname() for sock in self.pool.sockets()]
 
+    def end(self, root: Root) -> None:
+        async def close() -> None:
+            async with root.closing_ports():
+                root.close_servers()
+
+        closed = Deferred.fromCoroutine(close())
+        self.assertNoResult(closed)
+        root.context.reactor.advance(HANDSHAKE)
+        self.successResultOf(closed)
+
+    def test_a_reload_that_is_overtaken_by_the_end_changes_nothing(self) -> None:
+        """While it waits for those who are connecting."""
+        root = self.root()
+        self.addCleanup(root.close_servers)
+        done = Deferred.fromCoroutine(root.reload(Source(configuration(server=[self.stays]))))
+        root.ready = False
+        root.context.reactor.advance(HANDSHAKE)
+        self.assertIn("shutting down", str(self.failureResultOf(done, ConfigError).value))
+        self.assertEqual([enters(address) for address in self.addresses()], [True, True])
+
     def test_of_a_server_that_a_reload_removes(self) -> None:
         """Those that stay take clients all the time; afterwards the port is closed."""
         root = self.root()
         stays, goes = self.addresses()
-        self.successResultOf(Deferred.fromCoroutine(root.reload(Source(configuration(server=[self.stays])))))
+        done = Deferred.fromCoroutine(root.reload(Source(configuration(server=[self.stays]))))
+        self.assertEqual([enters(stays), enters(goes)], [True, False])
+        # Who was about to get in still may.
+        root.context.reactor.advance(HANDSHAKE - 0.01)
+        self.assertEqual(self.came, [])
+        root.context.reactor.advance(0.01)
+        self.successResultOf(done)
         self.assertEqual(self.came, [False])
         self.assertTrue(enters(stays))
         self.assertRaises(ConnectionRefusedError, enters, goes)
-        root.close_servers()
-        self.assertEqual(self.came, [False, False])
 
     def test_of_a_daemon_that_ends(self) -> None:
         """But for the sockets that somebody else goes on with."""
@@ -103,7 +131,7 @@ class ClosingTests(SynchronousTestCase):
         sockets = [sock.dup() for sock in self.pool.sockets()]
         for sock in sockets:
             self.addCleanup(sock.close)
-        root.close_servers()
+        self.end(root)
         self.assertEqual(self.came, [True, False])
         # Who has them, asked or not, goes on with them afterwards.
         self.assertEqual([enters(sock.getsockname()) for sock in sockets], [True, True])

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.errors import ConfigError
+from g3.net.listen import HANDSHAKE
 from g3.net.options import TCPListen
 from g3.tree.listeners import ListenerPool
 from g3.tree.node import NodeContext
@@ -47,6 +48,13 @@ class FakeCrew:
         """Nobody else is there."""
 
 
+def _done(keeper: Keeper, config: Any) -> Deferred[Any]:
+    """A reload, when it has waited for those who are connecting."""
+    done = Deferred.fromCoroutine(keeper.reload(Source(config)))
+    keeper.context.reactor.advance(HANDSHAKE)
+    return done
+
+
 class KeeperTests(SynchronousTestCase):
     """Nothing in it ever starts."""
 
@@ -62,7 +70,7 @@ class KeeperTests(SynchronousTestCase):
 
     def reload(self, **kinds: list[Any]) -> Deferred[Any]:
         events.clear()
-        return Deferred.fromCoroutine(self.keeper.reload(Source(configuration(**kinds))))
+        return _done(self.keeper, configuration(**kinds))
 
     def test_it_binds_and_does_not_start(self) -> None:
         """The sockets wait for the workers."""
@@ -111,15 +119,14 @@ class KeeperTests(SynchronousTestCase):
 
         self.crew.meanwhile = lambda: seen.append([enters(address) for address in addresses])
         self.crew.refuses = "commit"
-        reload = keeper.reload(Source(configuration(server=[stays])))
-        self.failureResultOf(Deferred.fromCoroutine(reload), ConfigError)
+        self.failureResultOf(_done(keeper, configuration(server=[stays])), ConfigError)
         self.assertEqual(seen, [[True, True], [True, False]])
         self.assertEqual([enters(address) for address in addresses], [True, True])
         # When they do, nobody comes in between that and our close either.
         self.crew.refuses = ""
         retire = keeper.retire
         self.patch(keeper, "retire", lambda kind, node: (self.crew.meanwhile(), retire(kind, node)))
-        self.successResultOf(Deferred.fromCoroutine(keeper.reload(Source(configuration(server=[stays])))))
+        self.successResultOf(_done(keeper, configuration(server=[stays])))
         self.assertEqual(seen[-1], [True, False])
         self.assertRaises(ConnectionRefusedError, enters, addresses[1])
 

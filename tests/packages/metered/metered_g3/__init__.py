@@ -54,6 +54,9 @@ class MeteredServer(ListeningServer):
 class Client(Protocol):
     """A connection; what it has alive ends with it."""
 
+    #: Nobody waits for it.
+    fresh = False
+
     def __init__(self, server: MeteredServer, stream: Any) -> None:
         self.server, self.stream = server, stream
         self.counted_in = self.counted_out = self.alive = 0
