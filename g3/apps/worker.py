@@ -167,7 +167,7 @@ class Worker(words.Link):
             return {"report": words.cut(str(error)) or "refused"}
         except Exception as error:
             log.failure("a step of a reload failed")
-            return {"report": f"{type(error).__name__}: {error}"}
+            return {"report": words.cut(f"{type(error).__name__}: {error}")}
         finally:
             self._row.busy = 0
         return {"report": ""}

@@ -11,17 +11,23 @@ import json
 import os
 import pickle
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 from twisted.protocols import amp
 
-from g3.errors import ConfigError
+from g3.errors import ConfigError, G3Error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
+
+log = Logger()
 
 _Text: Any = amp.Unicode
 _Integer: Any = amp.Integer
@@ -81,8 +87,12 @@ class Say(amp.Command):
     requiresAnswer = False
 
 
+class Failed(G3Error):
+    """The other end met an error of its own, which it has logged, at this command; it goes on with the next."""
+
+
 class Link(amp.AMP):
-    """One end. C{lost} is called when the other end is gone."""
+    """One end. C{lost} is called when the other end is gone. An error in what answers a command is logged, and is the answer to that command."""
 
     lost: Callable[[], None] | None = None
 
@@ -90,13 +100,32 @@ class Link(amp.AMP):
         super().__init__()  # type: ignore[no-untyped-call]
 
     def ask(self, command: type[amp.Command], **arguments: Any) -> Deferred[dict[str, Any]]:
-        """What the other end answers. The Deferred fails when it is gone first."""
+        """What the other end answers. The Deferred fails when it is gone first, and with L{Failed}."""
         answer: Deferred[dict[str, Any]] = self.callRemote(command, **arguments)  # type: ignore[no-untyped-call]
+        answer.addErrback(_told)
         return answer
 
     def tell(self, command: type[amp.Command], **arguments: Any) -> None:
         """Say what takes no answer."""
         self.callRemote(command, **arguments)  # type: ignore[no-untyped-call]
+
+    # AMP's own would end the link for any error.
+
+    def locateResponder(self, name: bytes) -> Any:
+        responder = super().locateResponder(name)  # type: ignore[no-untyped-call]
+        return None if responder is None else partial(self._respond, responder)
+
+    def _respond(self, responder: Callable[[Any], Any], box: Any) -> Deferred[Any]:
+        return maybeDeferred(responder, box).addCallback(_sendable).addErrback(self._failed, box)
+
+    def _failed(self, failure: Failure, box: Any) -> None:
+        self.unhandledError(failure)
+        if amp.ASK in box:
+            description = cut(f"{type(failure.value).__name__}: {failure.value}")
+            raise amp.RemoteAmpError(amp.UNKNOWN_ERROR_CODE, description)  # type: ignore[no-untyped-call]
+
+    def unhandledError(self, failure: Failure) -> None:
+        log.failure("between supervisor and worker", failure)
 
     # AMP's own two log a line each.
 
@@ -108,6 +137,19 @@ class Link(amp.AMP):
         self.transport = None
         if self.lost is not None:
             self.lost()
+
+
+def _told(failure: Failure) -> Failure:
+    error = failure.value
+    if isinstance(error, amp.UnknownRemoteError):
+        raise Failed(error.description)
+    return failure
+
+
+def _sendable(answer: Any) -> Any:
+    """A box that can be written. Raises amp.TooLong and the like."""
+    answer.serialize()
+    return answer
 
 
 class _LinkFactory(Factory):
@@ -185,5 +227,6 @@ class Slate:
 
 
 def cut(text: str) -> str:
-    """As much of a text as a value may have."""
+    """As much of a text as a value may have, and what is no Unicode text in it (bytes of a file name) escaped."""
+    text = text.encode(errors="backslashreplace").decode()
     return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "..."

@@ -69,8 +69,7 @@ class WorkerLink(words.Link):
     @words.Say.responder
     def say(self, level: str, namespace: str, text: str) -> dict[str, Any]:
         """A line of a worker in our process log."""
-        with contextlib.suppress(Exception):
-            Logger(namespace=namespace).emit(LogLevel.levelWithName(level), "worker {slot}: {text}", slot=self.slot, text=text)
+        Logger(namespace=namespace).emit(LogLevel.levelWithName(level), "worker {slot}: {text}", slot=self.slot, text=text)
         return {}
 
 
@@ -126,15 +125,19 @@ class Member:
         self.generation, self.staged = self.staged, 0
 
     async def roll_back(self) -> None:
-        """Have it forget what it prepared."""
+        """Have it forget what it prepared. Raises when the link is gone."""
         self.staged = 0
-        await self.link.ask(words.RollBack)
+        with contextlib.suppress(words.Failed):  # it serves what it served, though something may be left behind
+            await self.link.ask(words.RollBack)
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to a control request. Raises when the link is gone."""
         with words.Slate() as slate:
             slate.write(request)
-            await self.link.ask(words.Control, slate=slate.descriptor)
+            try:
+                await self.link.ask(words.Control, slate=slate.descriptor)
+            except words.Failed as error:
+                return {"error": f"internal error: {error}"}
             result: dict[str, Any] = slate.read()
             return result
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import os
 import socket
+from types import SimpleNamespace
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
+from twisted.logger import InvalidLogLevelError, globalLogPublisher
+from twisted.protocols.amp import TooLong
 from twisted.trial.unittest import TestCase
 
 from g3.apps.worker import Worker
@@ -19,8 +22,8 @@ from g3.workers.memory import Memory
 from tests.functional.leftover import descriptors
 
 
-class AskTests(TestCase):
-    """A control command and its answer."""
+class LinkCase(TestCase):
+    """A member and its worker."""
 
     def setUp(self) -> None:
         from twisted.internet import reactor
@@ -40,6 +43,10 @@ class AskTests(TestCase):
         self.member.link.transport.loseConnection()
         for lost in self.lost:
             await lost
+
+
+class AskTests(LinkCase):
+    """A control command and its answer."""
 
     def messages(self) -> int:
         """How many are open."""
@@ -83,3 +90,77 @@ class AskTests(TestCase):
             await self.member.ask({"command": "x", "arguments": {}})
         waiting.callback(None)
         self.assertEqual(self.messages(), 0)
+
+    async def test_what_cannot_be_written_down_is_an_error(self) -> None:
+        """And the next one is answered."""
+        results: list[Any] = [object(), 1]
+
+        async def answer(_command: str, _arguments: dict[str, Any]) -> Any:
+            return results.pop(0)
+
+        self.worker._commands = answer
+        self.assertIn("TypeError", (await self.member.ask({"command": "x", "arguments": {}}))["error"])
+        self.assertEqual(await self.member.ask({"command": "x", "arguments": {}}), {"result": 1})
+        self.assertEqual((self.messages(), len(self.flushLoggedErrors(TypeError))), (0, 1))
+
+
+class Unexpected(Exception):
+    """What nobody thought of."""
+
+
+def fails(*_: object) -> Any:
+    """At once."""
+    raise Unexpected("on the way " + "x" * 20000)
+
+
+class DefectTests(LinkCase):
+    """An error in what answers a command is that command's alone: no worker is lost with its clients for it, and no supervisor."""
+
+    async def assert_linked(self, error: type[Exception] = Unexpected) -> None:
+        """It is logged once, and the next command is answered."""
+        self.assertEqual(await self.member.ask({"command": "x", "arguments": {}}), {"error": "not serving yet"})
+        self.assertEqual(len(self.flushLoggedErrors(error)), 1)
+
+    async def test_in_a_worker(self) -> None:
+        """Whether it comes at once or later."""
+        daemon: Any = SimpleNamespace(close_servers=fails)
+        self.worker._daemon = daemon
+        with self.assertRaises(words.Failed) as caught:
+            await self.member.close_servers()
+        self.assertIn("Unexpected: on the way", str(caught.exception))
+        await self.assert_linked()
+        for daemon.drained in (fails, lambda: fail(Unexpected())):
+            await self.member.drained()
+            await self.assert_linked()
+
+    async def test_in_a_roll_back(self) -> None:
+        """What was staged is forgotten before anything goes wrong: who answers may go on."""
+        transition: Any = SimpleNamespace(discard=fails)
+        self.worker._staged = None, transition
+        await self.member.roll_back()
+        await self.assert_linked()
+        self.assertIsNone(self.worker._staged)
+
+    async def test_in_an_answer(self) -> None:
+        """It is longer than can be sent."""
+        self.patch(self.worker, "_reported", lambda step: _closed(step, succeed({"report": "x" * 65536})))
+        with self.assertRaises(words.Failed):
+            await self.member.commit()
+        await self.assert_linked(TooLong)
+
+    async def test_in_a_supervisor(self) -> None:
+        """Of the lines for its log it has all but the bad one."""
+        lines: list[str] = []
+        observer = lambda event: lines.append(event.get("text", ""))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        for level, text in (("no such level", "one"), ("info", "two"), ("info", words.cut("three \udcff"))):
+            self.worker.tell(words.Say, level=level, namespace="n", text=text)
+        await self.member.roll_back()
+        await self.assert_linked(InvalidLogLevelError)
+        self.assertEqual([line for line in lines if line], ["two", "three \\udcff"])
+
+
+async def _closed(step: Any, answer: Deferred[Any]) -> Any:
+    step.close()
+    return await answer
