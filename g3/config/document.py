@@ -130,12 +130,14 @@ def _number(text: str) -> int | float:
 
 
 def merged(nodes: list[Node]) -> Node:
-    """What is given in several places: maps are read as one map, nothing adds nothing, else the last wins. There is one at least."""
+    """What is given in several places: maps are read as one map, lists (and maps beside a list) as one list, nothing adds nothing, else the last
+    wins. There is one at least."""
     nodes = [node for node in nodes if not node.is_null] or nodes[-1:]
-    if len(nodes) == 1 or any(node.kind != "map" for node in nodes):
+    if len(nodes) == 1 or any(node.kind == "scalar" for node in nodes):
         return nodes[-1]
-    first = nodes[0]
-    return Node("map", [pair for node in nodes for pair in node.items], first.file, first.line, first.column)
+    first = next((node for node in nodes if node.kind == "seq"), nodes[0])
+    parts = [part for node in nodes for part in (node.elements or [node] if first.kind == "seq" else node.items)]
+    return Node(first.kind, parts, first.file, first.line, first.column)
 
 
 class _Refused(Exception):

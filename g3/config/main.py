@@ -245,7 +245,12 @@ class _Loader:
                 self.problems.error(Place(str(self.path)), f"required key {quote(name)} is missing in the main configuration")
             return section.default
         context = self.context(self.path)
-        _, value = section.value.attempt(merged(given), context)
+        whole = merged(given)
+        _, value = section.value.attempt(whole, context)
+        for node in given if whole in given else ():
+            if node is not whole and not node.is_null:
+                # It does not count, but what is wrong with it is told.
+                section.value.attempt(node, context)
         self.files |= context.files
         return value
 

@@ -6,16 +6,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from g3.config.document import merged
+from g3.config.document import Node, merged
 from g3.config.problems import quote
-from g3.config.schema import Nested, Places, config_class, key
+from g3.config.schema import Nested, Places, config_class, key, normalize
 from g3.config.value import Value, ValueProblem, wrong_type
 from g3.config.values.basic import U64, Ascii, FrozenMap, Int, int_of
 from g3.config.values.duration import Duration
 from g3.config.values.size import Size
 
 if TYPE_CHECKING:
-    from g3.config.document import Node
     from g3.config.value import ParseContext
 
 #: CPU ids of each worker; empty where affinity is not wanted, True for "each worker its own CPU".
@@ -141,11 +140,16 @@ class ControllerValue(Nested[ControllerConfig]):
         return super().parse(self.one(node), context)
 
     def one(self, node: Node) -> Node:
-        """The map that the elements of a list are together; an element that is nothing adds nothing."""
+        """The map that the elements of a list are together, C{local} too; an element that is nothing adds nothing."""
         wrong = next((element for element in node.elements if not (element.is_null or element.kind == "map")), None)
         if wrong is not None:
             raise wrong_type(wrong, "a map")
-        return merged(node.elements or [node])
+        whole = merged(node.elements or [node])
+        local = [(key, value) for key, value in whole.items if key.is_string and normalize(key.value) == "local"]
+        if len(local) > 1:
+            rest = [pair for pair in whole.items if pair not in local]
+            whole = Node("map", [*rest, (local[0][0], merged([value for _, value in local]))], whole.file, whole.line, whole.column)
+        return whole
 
     def json_schema(self) -> dict[str, Any]:
         one = super().json_schema()

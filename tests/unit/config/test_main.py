@@ -90,6 +90,28 @@ class FileTests(SynchronousTestCase):
         _, problems = load_files(self.mktemp(), {"main.yaml": "controller: [5]"})
         self.assertEqual(told(problems), ["1:14: expected a map, not the number 5"])
 
+    def test_controllers_of_several_documents_are_one(self) -> None:
+        """As a map, as a list, as both; upstream sets each key of C{local} as it comes."""
+        one, other = "{local: {recv_timeout: 3}}", "{local: {send_timeout: 7}}"
+        together = "controller: {}\n---\ncontroller: {}\n"
+        for text in (
+            f"controller: [{one}, {other}]", together.format(one, other), together.format(f"[{one}]", other), together.format(one, f"[{other}]"),
+            together.format(f"[{one}]", f"[null, {other}]"), together.format(f"[{one}]", "~") + f"---\nController: {other}\n",
+        ):  # fmt: skip
+            config, problems = load_files(self.mktemp(), {"main.yaml": text})
+            self.assertEqual((told(problems), config and config.controller.local), ([], LocalControllerConfig(recv_timeout=3, send_timeout=7)), text)
+        config, _ = load_files(self.mktemp(), {"main.yaml": together.format(one, "[{local: {recv_timeout: 4}}]")})
+        self.assertEqual(config and config.controller.local.recv_timeout, 4)
+
+    def test_what_another_document_overrides_is_looked_at(self) -> None:
+        """And refused in its place; a section that is written in two right ways is taken from the last."""
+        for first, wanted in (("controller: 5", "1:13: expected a map, not the number 5"), ("controller: []", "1:13: expected a map, not a list"),
+                              ("controller: [5]", "1:14: expected a map, not the number 5")):  # fmt: skip
+            _, problems = load_files(self.mktemp(), {"main.yaml": f"{first}\n---\ncontroller: {{local: {{send_timeout: 7}}}}\n"})
+            self.assertEqual(told(problems), [wanted])
+        _, problems = load_files(self.mktemp(), {"main.yaml": "runtime: {thread_number: 7}\n---\nruntime: []\n"})
+        self.assertEqual(told(problems), ["3:10: expected a map, not a list"])
+
     def test_keys_of_the_main_map_in_any_spelling(self) -> None:
         """C{user} is C{user_group}; an unknown key is an error."""
         _, problems = load_files(self.mktemp(), {"main.yaml": "Escaper: []\nUser: []\nuser-group: []\nescapers: []\n5: x\n"})
