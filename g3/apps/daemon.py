@@ -20,7 +20,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilterPredicate, globalLogPublisher
 from twisted.python.failure import Failure
@@ -267,7 +267,8 @@ class BaseDaemon(MultiService):
 
     def make_listeners(self) -> ListenerPool:
         """The sockets of this process."""
-        return ListenerPool(self.reactor, bind=self.settings.passed.bind_tcp, datagrams=DatagramPool(bind=self.settings.passed.bind_udp))
+        passed = self.settings.passed
+        return ListenerPool(self.reactor, bind=passed.bind_tcp, datagrams=DatagramPool(bind=passed.bind_udp), kept=passed.has)
 
     def make_logs(self, metrics: MetricRegistry) -> LogHub:
         """The event logs of this process."""
@@ -480,7 +481,12 @@ class BaseDaemon(MultiService):
         else:
             self.settings.notifier.succeeded_by(self._successor)
         self.root.ready = False
-        self._closing = Deferred.fromCoroutine(self._close())
+        self._closing = Deferred.fromCoroutine(self._close()).addErrback(self._cut_short)
+
+    def _cut_short(self, failure: Failure) -> None:
+        if not isinstance(failure.value, CancelledError):
+            log.failure("the ports could not be closed in order", failure)
+        self.root.close_servers()
 
     async def _close(self) -> None:
         async with self.root.closing_ports():
@@ -511,8 +517,10 @@ class BaseDaemon(MultiService):
             self.reactor.stop()
 
     def stopService(self) -> Deferred[Any]:
-        """The reactor stops."""
+        """The reactor stops. Ports that were about to be closed are closed at once."""
         self._leaving = True
+        if self._closing is not None:
+            self._closing.cancel()
         stopped: Deferred[Any] = Deferred.fromCoroutine(self._stop())
         return stopped
 

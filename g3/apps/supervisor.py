@@ -77,7 +77,7 @@ class Supervising(BaseDaemon):
     def make_listeners(self) -> ListenerPool:
         """With datagram sockets for each worker."""
         passed = self.settings.passed
-        return ListenerPool(self.reactor, bind=passed.bind_tcp, datagrams=DatagramPool(self._memory.slots, passed.bind_udp))
+        return ListenerPool(self.reactor, bind=passed.bind_tcp, datagrams=DatagramPool(self._memory.slots, passed.bind_udp), kept=passed.has)
 
     def number(self) -> int:
         """Of workers."""

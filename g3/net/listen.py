@@ -126,6 +126,7 @@ def check(options: TCPListen) -> None:
 
 def adjust(sock: socket.socket, options: TCPListen) -> None:
     """Set on a listening socket what of C{options} can be changed while it listens. Accepted sockets inherit it. Raises OSError."""
+    _let_in(sock)
     _listen(sock, options)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
     _set_inherited(sock, options)
@@ -146,8 +147,14 @@ def turned_away(sockets: Iterable[socket.socket]) -> Iterator[None]:
     finally:
         for descriptor in held:
             # Somebody else may go on with it: a daemon after us, or who passed it to us.
-            with descriptor, contextlib.suppress(OSError):
-                descriptor.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+            with descriptor:
+                _let_in(descriptor)
+
+
+def _let_in(sock: socket.socket) -> None:
+    """Whoever was about to close it, and was perhaps killed before, somebody goes on with it."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
 
 def _dropping_syn(sock: socket.socket) -> socket.socket | None:

@@ -8,6 +8,7 @@ bound.
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,10 @@ class PassedSockets:
         for sock in sockets:
             sock.setblocking(False)
             self._sockets.append(("inherited", sock))
+
+    def has(self, sock: socket.socket) -> bool:
+        """Whether a socket is one of them: who passed it has it, too."""
+        return any(os.path.sameopenfile(sock.fileno(), each.fileno()) for _, each in self._sockets)
 
     def bind_tcp(self, options: TCPListen, *, reuse_port: bool = False) -> socket.socket:
         """As g3.net.listen.bind_tcp; the socket passed for that address, if there is one, with what can still be set of C{options}."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine
 
+    from twisted.internet.interfaces import IDelayedCall
+
     from g3.net.tls.options import ServerTLSOptions
     from g3.net.tls.provider import ServerTLS
     from g3.net.tls.ticketer import TicketedTLS
@@ -91,6 +93,7 @@ class Listener(Node):
         self._coming = 0
         #: Until when somebody who has said nothing yet is waited for (monotonic), once we are stopped.
         self.last_call = 0.0
+        self._calling: IDelayedCall | None = None
         self._quitting = False
         self._drained: Deferred[None] | None = None
 
@@ -146,19 +149,33 @@ class Listener(Node):
         if not self.busy:
             self._ended(None)
             return None
+        self._calling = self.context.reactor.callLater(LAST_CALL, self._called)
         self._drained = Deferred()
         return self._drained.addCallback(self._ended)
 
+    def _called(self) -> None:
+        self._calling, self.last_call = None, 0.0
+        self._left()
+
     @property
     def busy(self) -> bool:  # type: ignore[override]
-        """Of a server that was stopped: whether somebody it let in is still to be served."""
-        return self._coming > 0 and not self._quitting
+        """Of a server that was stopped: whether somebody it let in is still to be served. Who says nothing is waited for no longer than
+        L{LAST_CALL}."""
+        return not self._quitting and self.clock() < self.last_call and self._expecting()
+
+    def _expecting(self) -> bool:
+        """Whether somebody has come who has not said yet what he wants."""
+        return self._coming > 0
 
     def _left(self) -> None:
         """Somebody is served: who waits for the last one is told."""
-        if self._drained is not None and not self.busy:
-            drained, self._drained = self._drained, None
-            drained.callback(None)
+        if self._drained is None or self.busy:
+            return
+        if self._calling is not None:
+            self._calling.cancel()
+            self._calling = None
+        drained, self._drained = self._drained, None
+        drained.callback(None)
 
     def _close_listener(self) -> None:
         self.online = False
@@ -303,10 +320,11 @@ class ListeningServer(Listener):
 
     @property
     def busy(self) -> bool:  # type: ignore[override]
-        """Who says nothing is waited for no longer than L{LAST_CALL}."""
-        if self._tasks or self._quitting:
-            return self._tasks > 0
-        return super().busy or (self.clock() < self.last_call and any(connection.fresh for connection in self.connections))
+        """A task is waited for as long as it takes."""
+        return self._tasks > 0 or super().busy
+
+    def _expecting(self) -> bool:
+        return super()._expecting() or any(connection.fresh for connection in self.connections)
 
     def _ended(self, _: object) -> None:
         self.context.metrics.remove(self.stats)

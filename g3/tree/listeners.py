@@ -64,8 +64,7 @@ class Entry:
         self._acceptor: Any = None
 
     def activate(self, claim: Claim) -> None:
-        if claim in self.started:
-            self.started.remove(claim)
+        self.started = [each for each in self.started if each in self.claims and each is not claim]
         self.started.append(claim)
         if self._acceptor is None:
             self._acceptor = self._pool.acceptor(self._pool.reactor, self.socket, self._accepted)
@@ -79,7 +78,8 @@ class Entry:
         if len(self.claims) == 1:
             self.close()
         self.claims.remove(claim)
-        if claim in self.started:
+        # While the others have not started, who comes is still its client: a daemon may end in the middle of a reload.
+        if claim in self.started and len(self.started) > 1:
             self.started.remove(claim)
 
     def close(self) -> None:
@@ -113,6 +113,7 @@ class ListenerPool:
         bind: Callable[..., socket.socket] = bind_tcp,
         acceptor: Callable[..., Any] = TCPListener,
         datagrams: DatagramPool | None = None,
+        kept: Callable[[socket.socket], bool] = lambda _: False,
     ) -> None:
         self.reactor = reactor
         #: The sockets of servers over UDP.
@@ -120,6 +121,8 @@ class ListenerPool:
         self.acceptor = acceptor
         #: Whether somebody else goes on listening on the socket of a key when we and those who have it of us close it.
         self.stays: Callable[[str], bool] = lambda _: False
+        #: Whether who started us goes on listening on a socket.
+        self._kept = kept
         self._bind = bind
         self._entries: dict[str, Entry] = {}
 
@@ -161,7 +164,7 @@ class ListenerPool:
         return [
             entry.socket
             for entry in self._entries.values()
-            if entry.claims and not self.stays(entry.key) and all(leaving(claim.owner) for claim in entry.claims)
+            if entry.claims and all(leaving(claim.owner) for claim in entry.claims) and not (self.stays(entry.key) or self._kept(entry.socket))
         ]
 
     def drop_unclaimed(self) -> None:

@@ -95,6 +95,8 @@ class Keeper(Root):
                     await self.crew.roll_back()
                     raise ConfigError("shutting down, nothing was changed")
                 await self.crew.commit(configuration)
+                if not self.ready:
+                    raise ConfigError("shutting down")
                 undo.pop_all()
                 transition.commit()
                 self.begun.update((change.kind, change.name) for change in changes if change.builds or change.retires)

@@ -122,14 +122,17 @@ class LastCallTests(UpgradeCase):
         self.served()
 
     def test_who_says_nothing_is_not_waited_for_long(self) -> None:
-        """Two seconds after the ports closed, whatever tasks may have."""
-        daemon = self.daemon()
-        with RawClient(self.port) as silent:
+        """Two seconds after the ports closed, whatever tasks, TLS handshakes or PROXY protocol headers may have."""
+        more = MORE.replace("proxy_protocol: 1", "proxy_protocol: 1, proxy_protocol_read_timeout: 60")
+        daemon = self.daemon(self.config() + more.format(socks=self.socks, port=self.before, two=self.two))
+        with contextlib.ExitStack() as stack:
+            silent = [stack.enter_context(RawClient(port)) for port in (self.port, self.socks, self.before, self.two)]
             began = time.monotonic()
             daemon.send_signal(signal.SIGTERM)
             self.assertEqual(daemon.wait(10), 0)
             self.assertTrue(2 < time.monotonic() - began < 6, time.monotonic() - began)
-            self.assertTrue(silent.ended())
+            for client in silent:
+                self.assertTrue(client.ended())
         daemon.check_log()
 
     def test_at_once_is_at_once(self) -> None:

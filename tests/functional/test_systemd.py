@@ -141,6 +141,20 @@ class ActivationTests(NotifyCase):
             self.assertEqual(self.get(), (200, b"hello"))
             second.quit()
 
+    def test_an_end_leaves_them_open(self) -> None:
+        """Whoever comes after it waits for the next daemon, also where one ended at once, or was killed in the middle of its end."""
+        sock = self.listening()
+        self.port = sock.getsockname()[1]
+        for number in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
+            daemon = Daemon(self.write("g3proxy.yaml", self.config()), self.directory, passed=[sock])
+            if number == signal.SIGKILL:
+                daemon.send_signal(signal.SIGTERM)
+                self.waits_for(daemon, "no new clients")
+            daemon.stop(number)
+            daemon.forget()
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5):
+                pass
+
     def test_datagrams_too(self) -> None:
         """A helper receives on what was passed to it: the address could not be bound again."""
         sock = self.listening(socket.SOCK_DGRAM)

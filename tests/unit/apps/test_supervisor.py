@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -22,11 +23,15 @@ from g3.workers.keeper import Keeper
 from tests.unit.tree.nodes import FakeAcceptor, TinyConfig, components, configuration, enters
 
 
+def succeeded() -> Deferred[None]:
+    return succeed(None)
+
+
 class ClosingTests(SynchronousTestCase):
     """The end of a daemon with workers."""
 
-    def test_nobody_is_let_in_between_the_workers_last_look_and_the_end(self) -> None:
-        """Of any port, but for those that a daemon after us goes on with."""
+    def daemon(self) -> tuple[Clock, ProxySupervisor, ListenerPool]:
+        """One with two servers."""
         clock = Clock()
         daemon = ProxySupervisor(clock, Settings(Path("/")), cast("Any", None), cast("Any", None))
         pool = ListenerPool(clock, acceptor=FakeAcceptor)
@@ -34,6 +39,41 @@ class ClosingTests(SynchronousTestCase):
         servers = [TinyConfig(name, listen=TCPListen(address=("127.0.0.1", 0))) for name in ("stays", "goes")]
         keeper.prepare(configuration(server=servers))
         keeper.begin()
+        return clock, daemon, pool
+
+    def test_an_end_at_once_waits_for_nobody(self) -> None:
+        """The ports are closed before the workers are, and whoever else has a socket can go on with it."""
+        _, daemon, pool = self.daemon()
+        addresses = [sock.getsockname() for sock in pool.sockets()]
+        crew = SimpleNamespace(settle=succeeded, close_servers=Deferred, stop=lambda _: Deferred())
+        daemon._crew = cast("Any", crew)
+        with next(iter(pool.sockets())).dup() as shared:
+            daemon.close_servers()
+            daemon.stopService()
+            self.assertTrue(enters(shared.getsockname()))
+        for address in addresses:
+            self.assertRaises(ConnectionRefusedError, enters, address)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_ports_that_cannot_be_closed_in_order_are_closed_all_the_same(self) -> None:
+        """The end goes on, and the log says why."""
+        clock, daemon, pool = self.daemon()
+        addresses = [sock.getsockname() for sock in pool.sockets()]
+
+        def broken() -> Any:
+            raise ZeroDivisionError
+
+        daemon._crew = cast("Any", SimpleNamespace(settle=succeeded, close_servers=broken, drained=lambda: succeed(None)))
+        daemon.close_servers()
+        clock.advance(HANDSHAKE)
+        self.successResultOf(daemon.drained())
+        for address in addresses:
+            self.assertRaises(ConnectionRefusedError, enters, address)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_nobody_is_let_in_between_the_workers_last_look_and_the_end(self) -> None:
+        """Of any port, but for those that a daemon after us goes on with."""
+        clock, daemon, pool = self.daemon()
         addresses = [sock.getsockname() for sock in pool.sockets()]
         shared = [sock.dup() for sock in pool.sockets()]
         daemon.succeeded_by(17, list(pool.handed())[:1])

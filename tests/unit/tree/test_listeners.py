@@ -12,6 +12,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.errors import ConfigError
+from g3.net.listen import turned_away
 from g3.net.options import Keepalive, TCPListen
 from g3.tree.listeners import ListenerPool
 from tests.unit.net.reactors import Readers
@@ -83,6 +84,31 @@ class PoolTests(SynchronousTestCase):
         new.release()
         self.connect(options)
         self.assertEqual(self.got, ["old"])
+
+    def test_a_server_that_goes_before_the_next_one_has_started_has_the_clients(self) -> None:
+        """Also the last ones, when the next one never starts: a daemon that ends in the middle of a reload."""
+        options = self.options()
+        old, new = self.claim(options, self.old), self.claim(options, self.new)
+        old.start(self.taker("old"))
+        old.release()
+        self.connect(options)
+        with socket.create_connection(options.address, timeout=5):
+            new.release()
+        self.assertEqual(self.got, ["old", "old"])
+        self.assertTrue(self.refused(options))
+
+    def test_a_server_that_went_early_is_forgotten_when_the_next_one_starts(self) -> None:
+        """Also by a roll back."""
+        options = self.options()
+        old, new, other = (self.claim(options, self.old) for _ in range(3))
+        old.start(self.taker("old"))
+        old.release()
+        new.start(self.taker("new"))
+        other.start(self.taker("other"))
+        new.release()
+        other.start(self.taker("other"))
+        self.connect(options)
+        self.assertEqual(self.got, ["other"])
 
     def test_the_last_release_serves_the_queue_then_closes(self) -> None:
         """Whose connect succeeded is not reset."""
@@ -173,6 +199,10 @@ class PoolTests(SynchronousTestCase):
             before.adopt(other, "other", theirs.dup())
             handed = {key: sock.dup() for key, sock in before.handed().items()}
             before.drop_unclaimed()
+            # As one that was killed while it was about to close it.
+            killed = turned_away([theirs])
+            killed.__enter__()
+            self.addCleanup(killed.__exit__, None, None, None)
             self.pool.inherit(handed)
             claim = self.claim(options, self.new)
             self.assertEqual(claim.address[1], port)
@@ -181,6 +211,7 @@ class PoolTests(SynchronousTestCase):
             self.pool.drop_unclaimed()
             self.assertEqual(theirs.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1)
             self.assertEqual(len(self.pool.handed()), 1)
+            socket.create_connection(options.address, timeout=5).close()
 
     def test_an_adopted_socket_is_used_and_what_nobody_claims_is_closed(self) -> None:
         """As workers will get theirs."""

@@ -130,6 +130,14 @@ class KeeperTests(SynchronousTestCase):
         self.assertEqual(seen[-1], [True, False])
         self.assertRaises(ConnectionRefusedError, enters, addresses[1])
 
+    def test_an_end_while_workers_commit_leaves_no_socket(self) -> None:
+        """Not those of the new servers either: nobody is there any more who would accept from them."""
+        config = configuration(server=[TinyConfig("web", 1, listen=Listen()), TinyConfig("more", listen=Listen(("192.0.2.2", 80)))])
+        self.crew.meanwhile = lambda: self.crew.told[-1] == "commit" and self.keeper.close_servers()
+        self.assertIn("shutting down", str(self.failureResultOf(_done(self.keeper, config), ConfigError).value))
+        self.assertEqual(self.keeper.listeners.keyed(), {})
+        self.assertEqual([sock.open for sock in self.binder.bound], [False, False])
+
     def test_what_workers_refuse_changes_nothing(self) -> None:
         """Neither at stage nor at commit: new sockets are closed, the old node is the one."""
         for step in ("stage", "commit"):
