@@ -135,6 +135,8 @@ class BaseDaemon(MultiService):
         self._predecessor: Predecessor | None = None
         self._waiting: Deferred[None] | None = None
         self._leaving = False
+        #: Whether the process has our signal handlers.
+        self._handles = False
         self._closing: Deferred[None] | None = None
         self._launch = Launch()
         self._pid_file = PidFile(settings.pid_file, (settings.uid, settings.gid))
@@ -397,6 +399,7 @@ class BaseDaemon(MultiService):
         """Ours in place of the reactor's, which would end us by the signal: a clean quit exits 0."""
         for number, action in self.signals().items():
             signal.signal(number, self._soon(action))
+        self._handles = True
 
     def signals(self) -> dict[int, Callable[[], object]]:
         """What each signal does."""
@@ -536,6 +539,12 @@ class BaseDaemon(MultiService):
             self._watchdog.stop()
         self._pid_file.remove()
         self._launch.over(self.program)
+        if self._handles:
+            for number in self.signals():
+                # The interpreter would take our handlers away on its way out, and one more of them end us by the signal.
+                signal.signal(number, signal.SIG_IGN)
+        # What was answered is sent with the reactor's next turn.
+        await sleep(self.reactor, 0)
 
     # Control sockets
 
