@@ -77,7 +77,7 @@ class Worker(words.Link):
         self._backlog = Backlog()
         self._share = Share(memory, slot)
         self._listeners = ListenerPool(
-            reactor, bind=_not_ours, acceptor=partial(SharedListener, share=self._share), datagrams=DatagramPool(bind=_not_ours)
+            reactor, bind=_not_ours, check=_supervisors, acceptor=partial(SharedListener, share=self._share), datagrams=DatagramPool(bind=_not_ours)
         )
         # The supervisor has them all.
         self._listeners.stays = lambda _: True
@@ -283,6 +283,10 @@ class _Installed:
 def _not_ours(options: Any, **_: Any) -> socket.socket:
     host, port = options.address
     raise ConfigError(f"cannot listen on {host} port {port}: the supervisor did not hand over a socket for it")
+
+
+def _supervisors(_sock: socket.socket, _options: Any) -> None:
+    """What is to be set on the sockets is set by the supervisor, which has seen that it can be."""
 
 
 def pin(slot: int, affinity: Any) -> None:

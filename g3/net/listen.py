@@ -15,6 +15,7 @@ import os
 import resource
 import socket
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -115,11 +116,13 @@ def _set_inherited(sock: socket.socket, options: TCPListen) -> None:
     set_keepalive(sock, options.keepalive)
 
 
-def check(options: TCPListen) -> None:
-    """See that what anybody may L{adjust} of a socket can be as C{options} say. Raises ConfigError."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+def check(sock: socket.socket, options: TCPListen) -> None:
+    """See that what L{adjust} sets can be as C{options} say; on C{sock} nothing is changed. Raises ConfigError."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
         try:
-            _set_inherited(sock, options)
+            _set_inherited(trial, options)
+            if options.netfilter_mark is not None and mark_of(sock) != options.netfilter_mark:
+                set_mark(trial, options.netfilter_mark)
         except OSError as error:
             raise refusal(*options.address, error) from error
 
@@ -131,8 +134,15 @@ def adjust(sock: socket.socket, options: TCPListen) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
     _set_inherited(sock, options)
     if options.netfilter_mark is not None and mark_of(sock) != options.netfilter_mark:
-        # Who may not set it needs not when it is set: workers.
+        # One that was passed to us may have it, and we may not set it.
         set_mark(sock, options.netfilter_mark)
+
+
+def following(options: TCPListen, before: TCPListen) -> TCPListen:
+    """C{options} for a socket that is as C{before} says: what only that says is as the kernel has it by itself."""
+    mark = 0 if options.netfilter_mark is None and before.netfilter_mark is not None else options.netfilter_mark
+    size = 0 if options.max_segment_size is None and before.max_segment_size is not None else options.max_segment_size
+    return replace(options, netfilter_mark=mark, max_segment_size=size)
 
 
 @contextlib.contextmanager

@@ -8,18 +8,24 @@ them again. The socket is closed with its last claim, so that no reload refuses 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from typing import TYPE_CHECKING, Any
 
+from twisted.logger import Logger
+
 from g3.errors import ConfigError
-from g3.net.listen import TCPListener, adjust, bind_tcp, check
+from g3.net.listen import TCPListener, adjust, bind_tcp, check, following, refusal
 from g3.tree.datagrams import PREFIX, DatagramPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from g3.net.options import TCPListen
+
+
+log = Logger()
 
 
 class Claim:
@@ -69,8 +75,13 @@ class Entry:
         if self._acceptor is None:
             self._acceptor = self._pool.acceptor(self._pool.reactor, self.socket, self._accepted)
             self._acceptor.start()
-        else:
-            adjust(self.socket, claim.options)
+
+    def restore(self, options: TCPListen, after: TCPListen) -> None:
+        """Be as C{options} say again, not as C{after}."""
+        try:
+            adjust(self.socket, following(options, after))
+        except OSError as error:
+            log.error("{error}", error=refusal(*options.address, error))
 
     def release(self, claim: Claim) -> None:
         if claim not in self.claims:
@@ -104,13 +115,15 @@ def where(options: TCPListen, name: str) -> str:
 
 
 class ListenerPool:
-    """The listening sockets of a process, by address. C{bind} and C{acceptor} are those of g3.net.listen; tests pass others."""
+    """The listening sockets of a process, by address. C{bind}, C{check} and C{acceptor} are those of g3.net.listen; who did not bind them passes
+    others, and tests."""
 
     def __init__(
         self,
         reactor: Any,
         *,
         bind: Callable[..., socket.socket] = bind_tcp,
+        check: Callable[[socket.socket, TCPListen], None] = check,
         acceptor: Callable[..., Any] = TCPListener,
         datagrams: DatagramPool | None = None,
         kept: Callable[[socket.socket], bool] = lambda _: False,
@@ -124,6 +137,7 @@ class ListenerPool:
         #: Whether who started us goes on listening on a socket.
         self._kept = kept
         self._bind = bind
+        self._check = check
         self._entries: dict[str, Entry] = {}
 
     def claim(self, options: TCPListen, owner: Any) -> Claim:
@@ -138,7 +152,7 @@ class ListenerPool:
             if entry is None:
                 entry = self._entries[key] = Entry(self, key, self._bind_beside(options))
             else:
-                check(options)
+                self._check(entry.socket, following(options, entry.claims[0].options) if entry.claims else options)
         except ConfigError as error:
             raise ConfigError(f'server "{owner.name}" {error}') from error
         claim = Claim(entry, options, owner)
@@ -188,6 +202,23 @@ class ListenerPool:
             if entry.inherited and entry.claims:
                 entry.inherited = False
                 adjust(entry.socket, entry.claims[-1].options)
+
+    def adjust(self) -> Callable[[], None]:
+        """Have each socket as he wants it who claimed it last, as far as that can be changed while it listens; to be called by who bound them, before
+        the first client comes to him. What is returned has them as they were.
+
+        @raise ConfigError: one cannot be so; all are as they were.
+        """
+        with contextlib.ExitStack() as undo:
+            for entry in self._entries.values():
+                if len(entry.claims) > 1:
+                    before, options = entry.claims[0].options, entry.claims[-1].options
+                    undo.callback(entry.restore, before, options)
+                    try:
+                        adjust(entry.socket, following(options, before))
+                    except OSError as error:
+                        raise refusal(*options.address, error) from error
+            return undo.pop_all().close
 
     def sockets(self) -> Iterable[socket.socket]:
         """Every listening socket."""

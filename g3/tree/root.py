@@ -212,11 +212,14 @@ class Root(MultiService):
     async def _go(self, configuration: IConfiguration, changes: list[Change]) -> None:
         transition = self._transition(configuration, changes)
         await transition.prepare()
-        async with self.closing_ports(changes):
-            if not self.ready:
-                transition.discard()
-                raise ConfigError("shutting down, nothing was changed")
-            transition.commit()
+        with contextlib.ExitStack() as undo:
+            undo.callback(transition.discard)
+            async with self.closing_ports(changes):
+                if not self.ready:
+                    raise ConfigError("shutting down, nothing was changed")
+                undo.callback(self.listeners.adjust())
+                transition.commit()
+                undo.pop_all()
         self.configuration = configuration
 
     @contextlib.asynccontextmanager

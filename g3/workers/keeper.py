@@ -91,9 +91,14 @@ class Keeper(Root):
             await self.crew.stage(configuration)
             # The workers accept who is queued, but only we close a socket for good.
             async with self.closing_ports(changes):
-                if not self.ready:
+                try:
+                    if not self.ready:
+                        raise ConfigError("shutting down, nothing was changed")
+                    # Workers have the same sockets, and may not do that.
+                    undo.callback(self.listeners.adjust())
+                except ConfigError:
                     await self.crew.roll_back()
-                    raise ConfigError("shutting down, nothing was changed")
+                    raise
                 await self.crew.commit(configuration)
                 if not self.ready:
                     raise ConfigError("shutting down")

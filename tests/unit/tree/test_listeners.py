@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from g3.errors import ConfigError
 from g3.net.listen import turned_away
 from g3.net.options import Keepalive, TCPListen
+from g3.net.sockopts import mark_of
 from g3.tree.listeners import ListenerPool
 from tests.unit.net.reactors import Readers
 
@@ -178,15 +179,38 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(self.got, ["old"])
 
     def test_a_new_backlog_and_keepalive_take_effect_on_the_same_socket(self) -> None:
-        """What can be changed while listening is."""
-        from g3.net.options import Keepalive
+        """What can be changed while listening is, and is as before when it is undone."""
+        plain = self.options()
+        full = replace(plain, backlog=16, keepalive=Keepalive(enable=True), max_segment_size=1000, netfilter_mark=7)
+        for before, now, values in ((plain, full, (1, 1000, 7)), (full, plain, (0, 536, 0))):
+            old = self.claim(before, self.old)
+            old.start(self.taker("old"))
+            new = self.claim(now, self.new)
+            were = self.values()
+            undo = self.pool.adjust()
+            self.assertEqual(self.values(), values)
+            undo()
+            self.assertEqual(self.values(), were)
+            old.release()
+            new.release()
 
-        options = self.options()
-        self.claim(options, self.old).start(self.taker("old"))
-        changed = TCPListen(address=options.address, backlog=16, keepalive=Keepalive(enable=True))
-        self.claim(changed, self.new).start(self.taker("new"))
+    def test_what_cannot_be_adjusted_leaves_all_as_it_was(self) -> None:
+        """Of others, too."""
+        one, other = self.options(), self.options()
+        for options in (one, other):
+            self.claim(options, self.old).start(self.taker("old"))
+        self.claim(replace(one, netfilter_mark=7), self.new)
+        self.pool._check = lambda *_: None
+        self.claim(replace(other, max_segment_size=10), self.new)
+        error = self.assertRaises(ConfigError, self.pool.adjust)
+        self.assertEqual(str(error), f"cannot listen on 127.0.0.1:{other.address[1]}: Invalid argument")
+        self.assertEqual([mark_of(sock) for sock in self.pool.sockets()], [0, 0])
+
+    def values(self) -> tuple[int, ...]:
+        """Of the one socket: keepalive, segment size and mark."""
         (sock,) = self.pool.sockets()
-        self.assertEqual(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1)
+        keepalive = sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        return keepalive, sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG), mark_of(sock)
 
     def test_an_inherited_socket_becomes_what_our_configuration_says(self) -> None:
         """Not before it is settled: until then a daemon serves on it that has another one."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -53,6 +54,11 @@ def _done(keeper: Keeper, config: Any) -> Deferred[Any]:
     done = Deferred.fromCoroutine(keeper.reload(Source(config)))
     keeper.context.reactor.advance(HANDSHAKE)
     return done
+
+
+def fails(_: int) -> None:
+    """As one who may not."""
+    raise PermissionError(errno.EPERM, "no")
 
 
 class KeeperTests(SynchronousTestCase):
@@ -137,6 +143,27 @@ class KeeperTests(SynchronousTestCase):
         self.assertIn("shutting down", str(self.failureResultOf(_done(self.keeper, config), ConfigError).value))
         self.assertEqual(self.keeper.listeners.keyed(), {})
         self.assertEqual([sock.open for sock in self.binder.bound], [False, False])
+
+    def test_sockets_are_as_the_new_configuration_says_before_workers_go_over(self) -> None:
+        """They could not see to it themselves; and as they were when workers refuse to, or when it cannot be."""
+        (sock,) = self.binder.bound
+        self.crew.meanwhile = lambda: seen.append(sock.backlog)
+        web = [TinyConfig("web", 1, listen=Listen(backlog=7))]
+        for step, wanted in (("commit", [128, 7]), ("", [128, 7])):
+            seen: list[int] = []
+            self.crew.refuses = step
+            done = self.reload(server=web)
+            self.assertEqual(seen, wanted)
+            if step:
+                self.failureResultOf(done, ConfigError)
+                self.assertEqual(sock.backlog, 128)
+        self.successResultOf(done)
+        self.assertEqual(sock.backlog, 7)
+        self.crew.told.clear()
+        self.patch(sock, "listen", fails)
+        error = self.failureResultOf(self.reload(server=[TinyConfig("web", 2, listen=Listen(backlog=8))]), ConfigError)
+        self.assertIn("cannot listen on 192.0.2.1:8080: Operation not permitted", str(error.value))
+        self.assertEqual(self.crew.told, ["stage", "roll back"])
 
     def test_what_workers_refuse_changes_nothing(self) -> None:
         """Neither at stage nor at commit: new sockets are closed, the old node is the one."""
