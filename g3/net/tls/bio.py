@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     from g3.task import SocketAddress
 
 
-def flush_tls(connection: Any, below: Any) -> None:
-    """Write what OpenSSL wants to send to the stream below."""
+def flush_tls(connection: Any, below: Any) -> bool:
+    """Write what OpenSSL wants to send to the stream below; whether there was anything."""
+    said = False
     try:
         while True:
             below.write(connection.bio_read(65536))
+            said = True
     except SSL.WantReadError:
-        pass
+        return said
 
 
 @implementer(IStream, ITCPTransport, IPushProducer, IConsumer, IHalfCloseableProtocol)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 #: Encrypted bytes of one handshake at most: the longest client hello that is looked at, in records of one byte, takes six bytes for each. Long
 #: certificate chains are some 10 KiB.
 MOST_HANDSHAKE = 8 * MAX_HELLO
+#: A fatal alert in plain text, illegal_parameter: what OpenSSL says of a client hello that is too long for it (RFC 8446 sections 5.1 and 6.2).
+REFUSAL = b"\x15\x03\x03\x00\x02\x02\x2f"
 
 
 async def connect(stream: Any, tls: ClientTLS, name: str, *, port: int = 0, timeout: float | None = None) -> TLSStream | TLSOverStream:
@@ -174,6 +176,7 @@ class _OverStream(_Handshake, Protocol):
         super().__init__(reactor, side, connection, seconds)
         self.below = below
         self.taken = 0
+        self.said = False
 
     def begin(self) -> Deferred[Any]:
         self.below.start(self)
@@ -188,14 +191,17 @@ class _OverStream(_Handshake, Protocol):
         self.taken += len(data)
         self.connection.bio_write(data)
         self.step()
-        if self.taken > MOST_HANDSHAKE:
+        if self.taken > MOST_HANDSHAKE and not self.over:
+            if not self.said:
+                # Neither side has keys before the first word of a server. Afterwards only OpenSSL could say it, which cannot be asked to.
+                self.below.write(REFUSAL)
             self.fail(TLSHandshakeFailed("the peer's handshake is too long"))
 
     def step(self) -> None:
         try:
             self.connection.do_handshake()
         except SSL.WantReadError:
-            flush_tls(self.connection, self.below)
+            self.said |= flush_tls(self.connection, self.below)
         except Exception as error:
             flush_tls(self.connection, self.below)
             self.broken(error)

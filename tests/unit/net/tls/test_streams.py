@@ -767,11 +767,16 @@ class OverStreamTests(StreamRules, TLSTestCase):
         self.assertFalse(client.below.disconnecting)
 
     async def test_an_endless_handshake_is_ended(self) -> None:
-        left, _, right = await self.raw()
-        outcome = Deferred.fromCoroutine(accept(right, self.provide(server_options())))
-        # In records of a byte, a hello just short enough for OpenSSL.
-        left.write(split_records(record(b"\x01\x01\xff\xff") + record(bytes(16384)) * 7, 1))
-        self.assertIn("too long", str(await self.assertFailure(outcome, TLSHandshakeFailed)))
+        """The client is told, as OpenSSL tells it of one that is too long for it."""
+        # In records of a byte, a hello just short enough for OpenSSL; and one that is not.
+        endless = split_records(record(b"\x01\x01\xff\xff") + record(bytes(16384)) * 7, 1)
+        for hello, what in ((endless, "too long"), (record(b"\x01\x0a\x00\x00" + bytes(16380)) * 45, "")):
+            left, heard, right = await self.raw()
+            outcome = Deferred.fromCoroutine(accept(right, self.provide(server_options())))
+            left.write(hello)
+            self.assertIn(what, str(await self.assertFailure(outcome, TLSHandshakeFailed)))
+            await self.until(lambda heard=heard: heard.data)
+            self.assertEqual((heard.data[:1], heard.data[3:]), (b"\x15", b"\x00\x02\x02\x2f"), "a fatal alert, illegal_parameter")
 
     async def test_a_long_hello_in_records_of_a_byte_is_answered(self) -> None:
         """One that fits where hellos are looked at fits here."""
