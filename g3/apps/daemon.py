@@ -489,22 +489,26 @@ class BaseDaemon(MultiService):
     def _cut_short(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):
             log.failure("the ports could not be closed in order", failure)
-        self.root.close_servers()
+        self._close_ports()
 
     async def _close(self) -> None:
         async with self.root.closing_ports():
-            self.root.close_servers()
+            self._close_ports()
+
+    def _close_ports(self) -> None:
+        """Have neither the ports nor that by which somebody would ask for them."""
+        self.release_controller()
+        self.root.close_servers()
 
     def drained(self) -> Deferred[None]:
         """Fires when the last task has ended."""
-        return Deferred.fromCoroutine(self._drained())
+        return self.root.drained()
 
-    async def _drained(self) -> None:
-        await self._closed()
-        await self.root.drained()
+    def closed(self) -> Deferred[None]:
+        """Fires when C{close_servers} is done."""
+        return Deferred.fromCoroutine(self._closed())
 
     async def _closed(self) -> None:
-        """Wait for C{close_servers} to come to its end."""
         while self._closing is not None and not self._closing.called:
             await sleep(self.reactor, LOOK)
 

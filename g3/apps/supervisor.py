@@ -156,12 +156,11 @@ class Supervising(BaseDaemon):
         await self._crew.settle()
         async with self.root.closing_ports():
             # Ours first: who closes a socket last has to accept who is queued, which workers do.
-            self.root.close_servers()
+            self._close_ports()
             await self._crew.close_servers()
 
-    async def _drained(self) -> None:
-        await self._closed()
-        await self._crew.drained()
+    def drained(self) -> Deferred[Any]:
+        return self._crew.drained()
 
     def force_quit_all(self) -> int:
         Deferred.fromCoroutine(self._run("force_quit_all", {})).addErrback(lambda _: None)

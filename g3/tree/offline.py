@@ -43,7 +43,11 @@ class IEnding(Protocol):
         """Take it back. Raises ConfigError."""
 
     def close_servers(self) -> None:
-        """Take no new clients."""
+        """Take no new clients. The shared control socket is given up as the ports are closed, if not before: a daemon that starts meanwhile
+        gets them by it, and could not bind them."""
+
+    def closed(self) -> Deferred[None]:
+        """Fires when that is done; each call a new one."""
 
     def drained(self) -> Deferred[None]:
         """Fires when the last task has ended; each call a new one."""
@@ -144,7 +148,6 @@ class Shutdown:
     def _leave(self) -> None:
         self._stop_timer()
         self.phase = Phase.LEAVING
-        self._release()
         log.info("offline: no new clients, waiting for tasks to end")
         self._ending.close_servers()
         done = Deferred.fromCoroutine(self._drain())
@@ -152,6 +155,8 @@ class Shutdown:
         done.addBoth(lambda _: self._ending.leave())
 
     async def _drain(self) -> None:
+        await within(self._clock, self._ending.closed(), self._timeouts.task_wait_timeout)
+        # Who keeps a connection has that long for a last request.
         await sleep(self._clock, self._timeouts.task_wait_delay)
         if await within(self._clock, self._ending.drained(), self._timeouts.task_wait_timeout):
             return

@@ -55,6 +55,18 @@ class ClosingTests(SynchronousTestCase):
             self.assertRaises(ConnectionRefusedError, enters, address)
         self.assertEqual(self.flushLoggedErrors(), [])
 
+    def test_who_asks_for_the_ports_gets_them_until_they_are_closed(self) -> None:
+        """A daemon that starts meanwhile could not bind them: the shared control socket goes when they go, no sooner."""
+        clock, daemon, _ = self.daemon()
+        daemon._crew = cast("Any", SimpleNamespace(settle=succeeded, close_servers=succeeded))
+        handed: list[int] = []
+        self.patch(daemon, "release_controller", lambda: handed.append(len(daemon.hand_over().descriptors)))
+        daemon.close_servers()
+        clock.advance(HANDSHAKE - 0.01)
+        self.assertEqual(handed, [])
+        clock.advance(0.01)
+        self.assertEqual(handed, [2])
+
     def test_ports_that_cannot_be_closed_in_order_are_closed_all_the_same(self) -> None:
         """The end goes on, and the log says why."""
         clock, daemon, pool = self.daemon()
@@ -63,10 +75,10 @@ class ClosingTests(SynchronousTestCase):
         def broken() -> Any:
             raise ZeroDivisionError
 
-        daemon._crew = cast("Any", SimpleNamespace(settle=succeeded, close_servers=broken, drained=lambda: succeed(None)))
+        daemon._crew = cast("Any", SimpleNamespace(settle=succeeded, close_servers=broken))
         daemon.close_servers()
         clock.advance(HANDSHAKE)
-        self.successResultOf(daemon.drained())
+        self.successResultOf(daemon.closed())
         for address in addresses:
             self.assertRaises(ConnectionRefusedError, enters, address)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,6 +18,7 @@ class Ending:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.alive = True
+        self.closing: Deferred[None] = succeed(None)
         self.waiting: list[Deferred[None]] = []
         self.resumes = True
 
@@ -31,6 +32,9 @@ class Ending:
 
     def close_servers(self) -> None:
         self.calls.append("close")
+
+    def closed(self) -> Deferred[None]:
+        return self.closing
 
     def drained(self) -> Deferred[None]:
         event: Deferred[None] = Deferred()
@@ -67,10 +71,29 @@ class ShutdownTests(SynchronousTestCase):
         """4 s for news of a successor, 2 s before the first look, then until the last task ended."""
         self.shutdown.offline()
         self.assertEqual(self.go(3.9), [])
-        self.assertEqual(self.go(0.1), ["release", "close"])
+        self.assertEqual(self.go(0.1), ["close"])
         self.ending.drain()
         self.assertEqual(self.go(1.9), [])
         self.assertEqual(self.go(0.1), ["leave"])
+
+    def test_the_wait_for_tasks_begins_when_the_ports_are_closed(self) -> None:
+        """However long that takes: until then nobody with a kept connection was told that his next request is the last."""
+        self.ending.closing = Deferred()
+        self.ending.drain()
+        self.shutdown.offline()
+        self.assertEqual(self.go(4 + 3), ["close"])
+        self.ending.closing.callback(None)
+        self.assertEqual(self.go(1.9), [])
+        self.assertEqual(self.go(0.1), ["leave"])
+
+    def test_ports_that_are_never_closed_hold_up_no_end(self) -> None:
+        """No longer than tasks may."""
+        self.ending.closing = Deferred()
+        self.ending.drain()
+        self.shutdown.offline()
+        self.go(4)
+        self.go(100)
+        self.assertEqual(self.go(2), ["leave"])
 
     def test_tasks_that_do_not_end_are_cancelled_then_left(self) -> None:
         """After the wait timeout they are told, after the quit timeout we go."""
@@ -87,7 +110,7 @@ class ShutdownTests(SynchronousTestCase):
         self.shutdown.offline()
         self.go(3)
         self.shutdown.offline()
-        self.assertEqual(self.go(1), ["release", "close"])
+        self.assertEqual(self.go(1), ["close"])
         self.shutdown.offline()
 
     def test_it_can_be_cancelled_while_it_waits(self) -> None:
