@@ -51,6 +51,12 @@ def parse_ip(host: str) -> IPAddress | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+def format_address(address: SocketAddress) -> str:
+    """C{ip:port}, IPv6 in brackets."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Upstream:
     """Where a task wants to go: a lower-case A-label name or an address, and a port. Immutable, hashable."""
 

@@ -11,6 +11,7 @@ from g3.control.commands import SUCCESS, Commands
 from g3.control.messages import ControlError
 from g3.net.libssl.keys import load_private_key
 from g3.net.libssl.library import LibraryError
+from g3.task import format_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,8 +44,7 @@ class KeyCommands(Commands):
         return {"online": bool(stats.online), "alive_tasks": stats.alive_tasks, "total_tasks": stats.total_tasks}
 
     async def listen_address(self, name: str) -> str:
-        host, port = self._root.node("server", name).listen_address
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return format_address(self._root.node("server", name).listen_address)
 
     async def add_server_tag(self, name: str, tag: str, value: str) -> str:
         server = self._root.node("server", name)

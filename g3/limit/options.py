@@ -21,21 +21,6 @@ class StreamSpeed:
     upload: int = 0
     download: int = 0
 
-    @property
-    def slice(self) -> float:
-        """Seconds."""
-        return (1 << self.shift) / 1000
-
-    def smaller(self, other: StreamSpeed) -> StreamSpeed:
-        """The lower of both limits, counted in slices of this one where it is a limit at all."""
-        if not (self.shift and other.shift):
-            return self if self.shift else other
-        return StreamSpeed(
-            shift=self.shift,
-            upload=_smaller(self.upload, _rescale(other.upload, self.shift - other.shift)),
-            download=_smaller(self.download, _rescale(other.download, self.shift - other.shift)),
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatagramSpeed:
@@ -46,33 +31,6 @@ class DatagramSpeed:
     download_packets: int = 0
     upload_bytes: int = 0
     download_bytes: int = 0
-
-    @property
-    def slice(self) -> float:
-        """Seconds."""
-        return (1 << self.shift) / 1000
-
-    def smaller(self, other: DatagramSpeed) -> DatagramSpeed:
-        """The lower of each, counted in slices of this one where it is a limit at all."""
-        if not (self.shift and other.shift):
-            return self if self.shift else other
-        by = self.shift - other.shift
-        return DatagramSpeed(
-            shift=self.shift,
-            upload_packets=_smaller(self.upload_packets, _rescale(other.upload_packets, by)),
-            download_packets=_smaller(self.download_packets, _rescale(other.download_packets, by)),
-            upload_bytes=_smaller(self.upload_bytes, _rescale(other.upload_bytes, by)),
-            download_bytes=_smaller(self.download_bytes, _rescale(other.download_bytes, by)),
-        )
-
-
-def _rescale(number: int, by: int) -> int:
-    """A number per slice as one per slice C{2 ** by} times as long; never rounded to 0, which means something else."""
-    return max(number << by if by >= 0 else number >> -by, 1 if number else 0)
-
-
-def _smaller(one: int, other: int) -> int:
-    return min(one, other) if one and other else one or other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from g3.task import format_address
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -67,10 +69,7 @@ def moment(when: datetime | None) -> str | None:
 @lru_cache(maxsize=1024)
 def address(value: SocketAddress | None) -> str | None:
     """C{ip:port}, an IPv6 one in brackets. Most are in several records, those of a server in all."""
-    if value is None:
-        return None
-    host, port = value
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return None if value is None else format_address(value)
 
 
 def ip(value: IPAddress | None) -> str | None:

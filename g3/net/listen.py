@@ -25,6 +25,7 @@ from zope.interface import implementer
 from g3.errors import ConfigError
 from g3.net.sockopts import PlainSocket, bind_to_interface, bound, mark_of, set_keepalive, set_mark, set_transparent
 from g3.net.transport import plain_address
+from g3.task import format_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -73,7 +74,7 @@ def bind_tcp(options: TCPListen, *, reuse_port: bool = False) -> socket.socket:
     try:
         return bound(options, lambda host: _bind(options, host, port, reuse_port))
     except OSError as error:
-        raise refusal(host, port, error) from error
+        raise refusal(options.address, error) from error
 
 
 def _bind(options: TCPListen, host: str, port: int, reuse_port: bool) -> socket.socket:
@@ -124,7 +125,7 @@ def check(sock: socket.socket, options: TCPListen) -> None:
             if options.netfilter_mark is not None and mark_of(sock) != options.netfilter_mark:
                 set_mark(trial, options.netfilter_mark)
         except OSError as error:
-            raise refusal(*options.address, error) from error
+            raise refusal(options.address, error) from error
 
 
 def adjust(sock: socket.socket, options: TCPListen) -> None:
@@ -182,9 +183,8 @@ def _dropping_syn(sock: socket.socket) -> socket.socket | None:
     return descriptor
 
 
-def refusal(host: str, port: int, error: OSError) -> ConfigError:
+def refusal(address: SocketAddress, error: OSError) -> ConfigError:
     """What to say of an address that cannot be listened on."""
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     what = {
         errno.EADDRINUSE: "another program listens there",
         errno.EADDRNOTAVAIL: "this host has no such address",
@@ -193,7 +193,7 @@ def refusal(host: str, port: int, error: OSError) -> ConfigError:
         errno.ENODEV: "there is no such interface",
     }.get(error.errno or 0)
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return ConfigError(f"cannot listen on {where}: {reason}" + (f" ({what})" if what else ""))
+    return ConfigError(f"cannot listen on {format_address(address)}: {reason}" + (f" ({what})" if what else ""))
 
 
 class Load(Protocol):

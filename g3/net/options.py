@@ -64,17 +64,33 @@ class SocketBuffer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TCPMisc:
-    """C{tcp_misc_opts}."""
+class IPMisc:
+    """What C{tcp_misc_opts} and C{udp_misc_opts} both say."""
 
-    no_delay: bool | None = None
-    max_segment_size: int | None = None
     time_to_live: int | None = None
     hop_limit: int | None = None
     type_of_service: int | None = None
     traffic_class: int | None = None
-    congestion_control: str | None = None
     netfilter_mark: int | None = None
+
+    def _adjusted(self, other: IPMisc) -> dict[str, int | None]:
+        """Sizes and lifetimes can only shrink, the rest is the other's if it says so."""
+        return {
+            "time_to_live": _least(self.time_to_live, other.time_to_live),
+            "hop_limit": _least(self.hop_limit, other.hop_limit),
+            "type_of_service": _said(self.type_of_service, other.type_of_service),
+            "traffic_class": _said(self.traffic_class, other.traffic_class),
+            "netfilter_mark": _said(self.netfilter_mark, other.netfilter_mark),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TCPMisc(IPMisc):
+    """C{tcp_misc_opts}."""
+
+    no_delay: bool | None = None
+    max_segment_size: int | None = None
+    congestion_control: str | None = None
     #: Whether they say nothing but C{no_delay}.
     only_no_delay: bool = field(init=False, repr=False, compare=False)
 
@@ -87,12 +103,8 @@ class TCPMisc:
         return TCPMisc(
             no_delay=_either(self.no_delay, other.no_delay),
             max_segment_size=_least(self.max_segment_size, other.max_segment_size),
-            time_to_live=_least(self.time_to_live, other.time_to_live),
-            hop_limit=_least(self.hop_limit, other.hop_limit),
-            type_of_service=_said(self.type_of_service, other.type_of_service),
-            traffic_class=_said(self.traffic_class, other.traffic_class),
             congestion_control=_said(self.congestion_control, other.congestion_control),
-            netfilter_mark=_said(self.netfilter_mark, other.netfilter_mark),
+            **self._adjusted(other),
         )
 
 
@@ -101,24 +113,12 @@ def _either(one: bool | None, other: bool | None) -> bool | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UDPMisc:
+class UDPMisc(IPMisc):
     """C{udp_misc_opts}."""
-
-    time_to_live: int | None = None
-    hop_limit: int | None = None
-    type_of_service: int | None = None
-    traffic_class: int | None = None
-    netfilter_mark: int | None = None
 
     def adjusted(self, other: UDPMisc) -> UDPMisc:
         """These with a user's options over them, as for L{TCPMisc.adjusted}."""
-        return UDPMisc(
-            time_to_live=_least(self.time_to_live, other.time_to_live),
-            hop_limit=_least(self.hop_limit, other.hop_limit),
-            type_of_service=_said(self.type_of_service, other.type_of_service),
-            traffic_class=_said(self.traffic_class, other.traffic_class),
-            netfilter_mark=_said(self.netfilter_mark, other.netfilter_mark),
-        )
+        return UDPMisc(**self._adjusted(other))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from g3.net.listen import adjust, bind_tcp, refusal
 from g3.net.transport import plain_address
 from g3.net.udp_listen import bind_udp
+from g3.task import format_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,7 +55,7 @@ class PassedSockets:
             adjust(found, options)
         except OSError as error:
             found.close()
-            raise refusal(*options.address, error) from error
+            raise refusal(options.address, error) from error
         return found
 
     def bind_udp(self, options: UDPListen, *, reuse_port: bool = False) -> socket.socket:
@@ -87,8 +88,7 @@ def _kind(sock: socket.socket) -> int | None:
 def _described(sock: socket.socket) -> str:
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return "a socket that is neither of IPv4 nor of IPv6"
-    host, port = sock.getsockname()[:2]
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    where = format_address(sock.getsockname()[:2])
     return f"{'TCP' if sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM else 'UDP'} {where}" + (
         "" if _kind(sock) is not None else ", which does not listen (Accept=yes?)"
     )

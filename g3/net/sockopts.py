@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from g3.net.options import Keepalive, SocketBuffer, TCPListen, TCPMisc, UDPListen, UDPMisc
+    from g3.net.options import IPMisc, Keepalive, SocketBuffer, TCPListen, TCPMisc, UDPListen, UDPMisc
 
 # Of linux/in.h and linux/in6.h; the socket module has no names for them before Python 3.12.
 IP_TRANSPARENT: Final = 19
@@ -55,7 +55,7 @@ def set_udp_misc(sock: socket.socket, options: UDPMisc | None) -> None:
         set_mark(sock, options.netfilter_mark)
 
 
-def _set_ip_fields(sock: socket.socket, options: TCPMisc | UDPMisc) -> None:
+def _set_ip_fields(sock: socket.socket, options: IPMisc) -> None:
     """TTL and TOS for IPv4, hop limit and traffic class for IPv6; a dual-stack IPv6 socket takes both."""
     if options.hop_limit is options.traffic_class is options.time_to_live is options.type_of_service is None:
         return

@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from g3.errors import ConfigError
 from g3.net.sockopts import bind_to_interface, bound, set_buffers, set_udp_misc
+from g3.task import format_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,7 @@ def bind_udp(options: UDPListen, *, reuse_port: bool = False) -> socket.socket:
     try:
         return bound(options, lambda host: _bind(options, host, port, reuse_port))
     except OSError as error:
-        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        where = format_address(options.address)
         reason = os.strerror(error.errno) if error.errno else str(error)
         what = " (another program receives there)" if error.errno == errno.EADDRINUSE else ""
         raise ConfigError(f"cannot receive datagrams on {where}: {reason}{what}") from error

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from g3.errors import ConfigError
 from g3.net.udp_listen import bind_udp
+from g3.task import format_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from g3.net.options import UDPListen
 
@@ -159,10 +160,16 @@ class DatagramPool:
 
     def conflicts(self, leaving: Callable[[Any], bool]) -> list[tuple[Any, str]]:
         """As of the pool of listeners."""
-        found = []
-        for entry in self._entries.values():
-            owners = [claim.owner for claim in entry.claims if not leaving(claim.owner)]
-            if len(owners) > 1:
-                names = " and ".join(sorted(f'"{owner.name}"' for owner in owners))
-                found.append((owners[-1], f"servers {names} both receive datagrams at {entry.claims[0].options.address}"))
-        return found
+        return conflicts(self._entries.values(), leaving, lambda options: f"receive datagrams at {format_address(options.address)}")
+
+
+def conflicts(entries: Iterable[Any], leaving: Callable[[Any], bool], what: Callable[[Any], str]) -> list[tuple[Any, str]]:
+    """The entries of a pool that are claimed by more than one server when those for which C{leaving} holds are gone: the last of them, and a line
+    with C{what(options)} they both do."""
+    found = []
+    for entry in entries:
+        owners = [claim.owner for claim in entry.claims if not leaving(claim.owner)]
+        if len(owners) > 1:
+            names = " and ".join(sorted(f'"{owner.name}"' for owner in owners))
+            found.append((owners[-1], f"servers {names} both {what(entry.claims[0].options)}"))
+    return found

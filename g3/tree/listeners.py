@@ -17,7 +17,8 @@ from twisted.logger import Logger
 
 from g3.errors import ConfigError
 from g3.net.listen import TCPListener, adjust, bind_tcp, check, following, refusal
-from g3.tree.datagrams import PREFIX, DatagramPool
+from g3.task import format_address
+from g3.tree.datagrams import PREFIX, DatagramPool, conflicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -81,7 +82,7 @@ class Entry:
         try:
             adjust(self.socket, following(options, after))
         except OSError as error:
-            log.error("{error}", error=refusal(*options.address, error))
+            log.error("{error}", error=refusal(options.address, error))
 
     def release(self, claim: Claim) -> None:
         if claim not in self.claims:
@@ -165,12 +166,7 @@ class ListenerPool:
 
     def conflicts(self, leaving: Callable[[Any], bool]) -> list[tuple[Any, str]]:
         """Addresses claimed by more than one server when those for which C{leaving} holds are gone: the last of them, and a line."""
-        found = []
-        for entry in self._entries.values():
-            owners = [claim.owner for claim in entry.claims if not leaving(claim.owner)]
-            if len(owners) > 1:
-                names = " and ".join(sorted(f'"{owner.name}"' for owner in owners))
-                found.append((owners[-1], f"servers {names} both listen on {_address(entry.claims[0].options)}"))
+        found = conflicts(self._entries.values(), leaving, lambda options: f"listen on {format_address(options.address)}")
         return found + self.datagrams.conflicts(leaving)
 
     def closing(self, leaving: Callable[[Any], bool]) -> list[socket.socket]:
@@ -217,7 +213,7 @@ class ListenerPool:
                     try:
                         adjust(entry.socket, following(options, before))
                     except OSError as error:
-                        raise refusal(*options.address, error) from error
+                        raise refusal(options.address, error) from error
             return undo.pop_all().close
 
     def sockets(self) -> Iterable[socket.socket]:
@@ -274,8 +270,3 @@ class ListenerPool:
 
 def _port(sock: socket.socket) -> int:
     return int(sock.getsockname()[1])
-
-
-def _address(options: TCPListen) -> str:
-    host, port = options.address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.proto.http1 import request as module
-from g3.proto.http1.headers import CHUNKED, LENGTH, NONE, HTTPError, find_end
+from g3.proto.http1.headers import CHUNKED, LENGTH, NONE, Head, HTTPError, find_end
 from g3.proto.http1.request import Request, parse_request
 from g3.proto.http1.uri import parse_target
 from tests.fuzz.http1_heads import heads
@@ -73,7 +73,7 @@ class Requests(SynchronousTestCase):
                 request = parse_request(data)
             except HTTPError as error:
                 return error.status, str(error)
-            return [getattr(request, name) for name in Request.__slots__]
+            return [getattr(request, name) for name in (*Head.__slots__, *Request.__slots__)]
 
         module._LINES.clear()
         self.assertEqual(outcome(), outcome())

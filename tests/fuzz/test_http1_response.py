@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from g3.proto.http1 import response as module
+from g3.proto.http1.headers import Head
 from g3.proto.http1.response import CHUNKED, LENGTH, NONE, UNTIL_CLOSE, HTTPError, Response, find_end, parse_response
 from tests.fuzz.http1_heads import heads
 from tests.fuzz.oracles import Refused, h11_response, httptools_messages
@@ -55,7 +56,7 @@ class Responses(SynchronousTestCase):
                 response = parse_response(data, method)
             except HTTPError as error:
                 return error.status, str(error)
-            return [getattr(response, name) for name in Response.__slots__]
+            return [getattr(response, name) for name in (*Head.__slots__, *Response.__slots__)]
 
         module._LINES.clear()
         self.assertEqual(outcome(), outcome())

@@ -19,7 +19,7 @@ from g3.acl.useragent import UserAgentFilter
 from g3.config.problems import did_you_mean, quote
 from g3.config.schema import config_class, key, normalize
 from g3.config.value import Reported, Value, ValueProblem
-from g3.config.values.basic import OneOrMany, only_string, string_of
+from g3.config.values.basic import OneOrMany, only_string, string_of, values_of
 from g3.config.values.net import Domain, HostValue, IPNet, Ports
 from g3.config.values.options import Options
 from g3.config.values.regex import Regex
@@ -192,15 +192,9 @@ class DomainPatterns(Value[tuple[tuple[str | None, str], ...]]):
     def parse(self, node: Node, context: ParseContext) -> tuple[tuple[str | None, str], ...]:
         if node.kind != "map":
             return ((None, self._regex.parse(node, context)),)
-        known = {normalize(k.value): v for k, v in node.items if k.is_string}
-        for k, _ in node.items:
-            if not k.is_string or normalize(k.value) not in ("parent", "regex"):
-                raise ValueProblem(k, f"unknown key {quote(k.text)}{did_you_mean(k.text, ('parent', 'regex'))}")
-        for word in ("parent", "regex"):
-            if word not in known:
-                raise ValueProblem(node, f'required key "{word}" is missing')
-        parent = self._domain.parse(known["parent"], context)
-        return tuple((parent, pattern) for pattern in self._many.parse(known["regex"], context))
+        name, patterns = values_of(node, "parent", "regex")
+        parent = self._domain.parse(name, context)
+        return tuple((parent, pattern) for pattern in self._many.parse(patterns, context))
 
     def json_schema(self) -> dict[str, Any]:
         properties = {"parent": self._domain.json_schema(), "regex": self._many.json_schema()}

@@ -468,3 +468,20 @@ class FileContent(Value[FileBytes]):
 
     def dump(self, value: FileBytes) -> Any:
         return str(value.path)
+
+
+def values_of(node: Node, *words: str) -> list[Node]:
+    """The values of a map that has these keys and no others.
+
+    @raise ValueProblem: it has not.
+    """
+    known: dict[str, Node] = {}
+    for k, v in node.items:
+        word = normalize(k.value) if k.is_string else ""
+        if word not in words:
+            raise ValueProblem(k, f"unknown key {quote(k.text)}{did_you_mean(k.text, words)}")
+        known[word] = v
+    for word in words:
+        if word not in known:
+            raise ValueProblem(node, f"required key {quote(word)} is missing")
+    return [known[word] for word in words]

@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from g3.config.problems import did_you_mean, quote
-from g3.config.schema import config_class, key, normalize
+from g3.config.schema import config_class, key
 from g3.config.value import Value, ValueProblem, wrong_type
-from g3.config.values.basic import U16, Int, int_of, only_string
+from g3.config.values.basic import U16, Int, int_of, only_string, values_of
 from g3.config.values.duration import Duration
 from g3.config.values.options import Options
 from g3.config.values.size import Size
@@ -88,14 +88,8 @@ class PortMapValue(Value[PortMap]):
     def _element(self, node: Node) -> tuple[int, Expected]:
         if node.kind != "map":
             raise wrong_type(node, "a map of port and protocol")
-        given = {normalize(k.value): v for k, v in node.items if k.is_string}
-        for k, _ in node.items:
-            if not k.is_string or normalize(k.value) not in ("port", "protocol"):
-                raise ValueProblem(k, f"unknown key {quote(k.text)}{did_you_mean(k.text, ('port', 'protocol'))}")
-        for word in ("port", "protocol"):
-            if word not in given:
-                raise ValueProblem(node, f'required key "{word}" is missing')
-        return self._port(given["port"]), _expected(given["protocol"])
+        port, protocols = values_of(node, "port", "protocol")
+        return self._port(port), _expected(protocols)
 
     def _port(self, node: Node) -> int:
         port = int_of(node, "a port")

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from g3.config.problems import quote
 from g3.config.schema import Key, Places, config_class, key
 from g3.config.value import Value, ValueProblem, wrong_type
 from g3.config.values.basic import U32, Int
 from g3.config.values.duration import Duration
-from g3.config.values.options import Options
+from g3.config.values.options import O, Options
 from g3.config.values.size import Size
 from g3.limit.options import DEFAULT_SHIFT, LARGEST_SHIFT, DatagramSpeed, GlobalDatagramSpeed, GlobalStreamSpeed, RateQuota, StreamSpeed
 
@@ -46,28 +46,36 @@ def check_shift(shift: int, at: Places) -> None:
         at.error("shift", f"shift must be at most {LARGEST_SHIFT}, which is about four seconds")
 
 
-class StreamSpeedValue(Options[StreamSpeed]):
-    """A size for both directions in 1024 milliseconds, or a map."""
+class _Speed(Options[O], Generic[O]):
+    """A size, or a map."""
 
-    type_name = "TCP socket speed limit"
     doc = "A size, the limit of each direction in 1024 milliseconds, or a map."
-    keys, made, expected = StreamSpeedKeys, StreamSpeed, 'a size such as "10M" or a map'
-    _size = Size()
+    expected = 'a size such as "10M" or a map'
+    _size: ClassVar[Size] = Size()
 
-    def short(self, node: Node, context: ParseContext) -> StreamSpeed:
-        size = _speed(self._size, node, context, self.expected)
-        if not size:
-            raise ValueProblem(node, "a speed limit of 0 would let nothing pass")
-        return StreamSpeed(shift=DEFAULT_SHIFT, upload=size, download=size)
+    def short(self, node: Node, context: ParseContext) -> O:
+        if node.kind != "scalar":
+            raise wrong_type(node, self.expected)
+        return self.of_size(self._size.parse(node, context), node)
+
+    def of_size(self, size: int, node: Node) -> O:
+        """What a size stands for. May raise as C{parse}."""
+        raise NotImplementedError
 
     def short_schemas(self) -> list[dict[str, Any]]:
         return [self._size.json_schema()]
 
 
-def _speed(size: Size, node: Node, context: ParseContext, expected: str) -> int:
-    if node.kind != "scalar":
-        raise wrong_type(node, expected)
-    return size.parse(node, context)
+class StreamSpeedValue(_Speed[StreamSpeed]):
+    """A size for both directions in 1024 milliseconds, or a map."""
+
+    type_name = "TCP socket speed limit"
+    keys, made = StreamSpeedKeys, StreamSpeed
+
+    def of_size(self, size: int, node: Node) -> StreamSpeed:
+        if not size:
+            raise ValueProblem(node, "a speed limit of 0 would let nothing pass")
+        return StreamSpeed(shift=DEFAULT_SHIFT, upload=size, download=size)
 
 
 @config_class
@@ -84,20 +92,22 @@ class DatagramSpeedKeys:
         check_shift(self.shift, at)
 
 
-class DatagramSpeedValue(Options[DatagramSpeed]):
+class DatagramSpeedValue(_Speed[DatagramSpeed]):
     """A size for both directions in 1024 milliseconds, or a map."""
 
     type_name = "UDP socket speed limit"
-    doc = "A size, the limit of each direction in 1024 milliseconds, or a map."
-    keys, made, expected = DatagramSpeedKeys, DatagramSpeed, 'a size such as "10M" or a map'
-    _size = Size()
+    keys, made = DatagramSpeedKeys, DatagramSpeed
 
-    def short(self, node: Node, context: ParseContext) -> DatagramSpeed:
-        size = _speed(self._size, node, context, self.expected)
+    def of_size(self, size: int, node: Node) -> DatagramSpeed:
         return DatagramSpeed(shift=DEFAULT_SHIFT, upload_bytes=size, download_bytes=size)
 
-    def short_schemas(self) -> list[dict[str, Any]]:
-        return [self._size.json_schema()]
+
+class _GlobalSpeed(_Speed[O], Generic[O]):
+    """A size per second, or a map."""
+
+    doc = "A size per second, or a map."
+    expected = 'a size per second such as "10M" or a map'
+    _size = Size(1)
 
 
 @config_class
@@ -109,16 +119,13 @@ class GlobalStreamSpeedKeys:
     max_burst_bytes: int = key(Size(), default=0, doc="What the bucket holds; at least replenish_bytes, which is the default.", unit="bytes")
 
 
-class GlobalStreamSpeedValue(Options[GlobalStreamSpeed]):
+class GlobalStreamSpeedValue(_GlobalSpeed[GlobalStreamSpeed]):
     """A size per second, or a map."""
 
     type_name = "global stream speed limit"
-    doc = "A size per second, or a map."
-    keys, made, expected = GlobalStreamSpeedKeys, GlobalStreamSpeed, 'a size per second such as "10M" or a map'
-    _size = Size(1)
+    keys, made = GlobalStreamSpeedKeys, GlobalStreamSpeed
 
-    def short(self, node: Node, context: ParseContext) -> GlobalStreamSpeed:
-        size = _speed(self._size, node, context, self.expected)
+    def of_size(self, size: int, node: Node) -> GlobalStreamSpeed:
         return GlobalStreamSpeed(replenish_bytes=size, max_burst=size)
 
     def build(self, given: Any, node: Node, context: ParseContext) -> GlobalStreamSpeed:
@@ -130,9 +137,6 @@ class GlobalStreamSpeedValue(Options[GlobalStreamSpeed]):
 
     def key_value(self, value: GlobalStreamSpeed, key: Key) -> Any:
         return value.max_burst if key.name == "max_burst_bytes" else super().key_value(value, key)
-
-    def short_schemas(self) -> list[dict[str, Any]]:
-        return [self._size.json_schema()]
 
 
 @config_class
@@ -150,16 +154,13 @@ class GlobalDatagramSpeedKeys:
             at.error("replenish_bytes", "one of replenish_bytes and replenish_packets must be set")
 
 
-class GlobalDatagramSpeedValue(Options[GlobalDatagramSpeed]):
+class GlobalDatagramSpeedValue(_GlobalSpeed[GlobalDatagramSpeed]):
     """A size per second, or a map."""
 
     type_name = "global datagram speed limit"
-    doc = "A size per second, or a map."
-    keys, made, expected = GlobalDatagramSpeedKeys, GlobalDatagramSpeed, 'a size per second such as "10M" or a map'
-    _size = Size(1)
+    keys, made = GlobalDatagramSpeedKeys, GlobalDatagramSpeed
 
-    def short(self, node: Node, context: ParseContext) -> GlobalDatagramSpeed:
-        size = _speed(self._size, node, context, self.expected)
+    def of_size(self, size: int, node: Node) -> GlobalDatagramSpeed:
         return GlobalDatagramSpeed(replenish_bytes=size, max_burst_bytes=size)
 
     def build(self, given: Any, node: Node, context: ParseContext) -> GlobalDatagramSpeed:
@@ -170,9 +171,6 @@ class GlobalDatagramSpeedValue(Options[GlobalDatagramSpeed]):
             max_burst_bytes=max(given.max_burst_bytes, given.replenish_bytes),
             max_burst_packets=max(given.max_burst_packets, given.replenish_packets),
         )
-
-    def short_schemas(self) -> list[dict[str, Any]]:
-        return [self._size.json_schema()]
 
 
 class Rate(Value[RateQuota]):

@@ -20,7 +20,7 @@ from g3.config.values.options import Options
 from g3.config.values.size import Size
 from g3.net.options import PortRange, SocketBuffer
 from g3.pick import PickPolicy, Weighted
-from g3.task import Upstream
+from g3.task import Upstream, format_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -223,12 +223,6 @@ class SocketAddr(Value["SocketAddress"]):
 
     def dump(self, value: SocketAddress) -> Any:
         return format_address(value)
-
-
-def format_address(address: SocketAddress) -> str:
-    """C{ip:port}, IPv6 in brackets."""
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _resolved(node: Node, text: str) -> SocketAddress:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from g3.config.problems import quote
 from g3.config.schema import Key, config_class, key
@@ -12,7 +12,7 @@ from g3.config.value import Value, ValueProblem, wrong_type
 from g3.config.values.basic import U8, U16, U32, Ascii, Bool, Int, float_of, only_string
 from g3.config.values.duration import Duration
 from g3.config.values.net import Interface, SocketAddr
-from g3.config.values.options import Options
+from g3.config.values.options import O, Options
 from g3.net.options import DEFAULT_BACKLOG, LEAST_BACKLOG, HappyEyeballs, Keepalive, TCPConnect, TCPListen, TCPMisc
 
 if TYPE_CHECKING:
@@ -214,10 +214,7 @@ class TCPListenKeys(ListenKeys):
     keepalive: Keepalive | None = key(KeepaliveValue(), default=None, doc="Of accepted connections.")
 
 
-_PORT_SCHEMA = {"type": "integer", "minimum": 1, "maximum": U16}
-
-
-def listen_address(node: Node, context: ParseContext) -> SocketAddress:
+def _listen_address(node: Node, context: ParseContext) -> SocketAddress:
     """The address of a short form: a port for all addresses of both families, or an address.
 
     @raise ValueProblem: it is neither.
@@ -238,15 +235,27 @@ def with_port(node: Node, address: SocketAddress | None) -> SocketAddress:
     return address
 
 
-class TCPListenValue(Options[TCPListen]):
+class ListenValue(Options[O], Generic[O]):
+    """A port (all addresses, IPv4 and IPv6), a socket address or a map."""
+
+    doc = "A port for all addresses of both families, a socket address, or a map."
+
+    def short(self, node: Node, context: ParseContext) -> O:
+        made: O = self.made(address=_listen_address(node, context))
+        return made
+
+    def key_value(self, value: O, key: Key) -> Any:
+        return None if key.name == "scale" else super().key_value(value, key)
+
+    def short_schemas(self) -> list[dict[str, Any]]:
+        return [{"type": "integer", "minimum": 1, "maximum": U16}, {"type": "string", "minLength": 1}]
+
+
+class TCPListenValue(ListenValue[TCPListen]):
     """A port (all addresses, IPv4 and IPv6), a socket address or a map."""
 
     type_name = "TCP listen"
-    doc = "A port for all addresses of both families, a socket address, or a map."
     keys, made = TCPListenKeys, TCPListen
-
-    def short(self, node: Node, context: ParseContext) -> TCPListen:
-        return TCPListen(address=listen_address(node, context))
 
     def build(self, given: Any, node: Node, context: ParseContext) -> TCPListen:
         return TCPListen(
@@ -260,9 +269,3 @@ class TCPListenValue(Options[TCPListen]):
             instance=max(given.instance, given.scale, 1),
             follow_cpu_affinity=given.follow_cpu_affinity,
         )
-
-    def key_value(self, value: TCPListen, key: Key) -> Any:
-        return None if key.name == "scale" else super().key_value(value, key)
-
-    def short_schemas(self) -> list[dict[str, Any]]:
-        return [_PORT_SCHEMA, {"type": "string", "minLength": 1}]

@@ -6,13 +6,12 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from g3.config.schema import Key, config_class, key
-from g3.config.values.basic import U16
+from g3.config.schema import config_class, key
 from g3.config.values.duration import Duration
 from g3.config.values.net import SocketBufferValue
 from g3.config.values.options import Options
 from g3.config.values.size import SizeU32
-from g3.config.values.tcp import IPMiscKeys, ListenKeys, listen_address, with_port
+from g3.config.values.tcp import IPMiscKeys, ListenKeys, ListenValue, with_port
 from g3.net.options import QUICTransport, SocketBuffer, UDPListen, UDPMisc
 
 if TYPE_CHECKING:
@@ -42,15 +41,11 @@ class UDPListenKeys(ListenKeys):
     socket_misc_opts: UDPMisc = key(UDPMiscValue(), default=UDPMisc(), doc="Options of the socket.")
 
 
-class UDPListenValue(Options[UDPListen]):
+class UDPListenValue(ListenValue[UDPListen]):
     """A port (all addresses, IPv4 and IPv6), a socket address or a map."""
 
     type_name = "UDP listen"
-    doc = "A port for all addresses of both families, a socket address, or a map."
     keys, made = UDPListenKeys, UDPListen
-
-    def short(self, node: Node, context: ParseContext) -> UDPListen:
-        return UDPListen(address=listen_address(node, context))
 
     def build(self, given: Any, node: Node, context: ParseContext) -> UDPListen:
         address = with_port(node, given.address)
@@ -62,12 +57,6 @@ class UDPListenValue(Options[UDPListen]):
             socket_misc_opts=given.socket_misc_opts,
             instance=max(given.instance, given.scale, 1),
         )
-
-    def key_value(self, value: UDPListen, key: Key) -> Any:
-        return None if key.name == "scale" else super().key_value(value, key)
-
-    def short_schemas(self) -> list[dict[str, Any]]:
-        return [{"type": "integer", "minimum": 1, "maximum": U16}, {"type": "string", "minLength": 1}]
 
 
 @config_class

@@ -16,6 +16,7 @@ from g3.errors import ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from collections.abc import Set as AbstractSet
 
 #: How a body is framed (RFC 9112 section 6). LENGTH is never 0: an empty body is NONE.
 NONE, LENGTH, CHUNKED, UNTIL_CLOSE = range(4)
@@ -212,6 +213,27 @@ def field_value(lines: list[bytes], name: bytes) -> bytes | None:
         if line[:size].lower() == prefix:
             return line[size:].strip(OWS)
     return None
+
+
+class Head:
+    """What the heads of requests and responses have in common."""
+
+    __slots__ = ("forward_lines",)
+
+    #: The raw field lines to send on (no CRLF).
+    forward_lines: list[bytes]
+
+    def get(self, name: bytes) -> bytes | None:
+        """The value of the first forwarded field called C{name} (lower case), or None."""
+        return field_value(self.forward_lines, name)
+
+    def remove(self, name: bytes) -> None:
+        """Take every field called C{name} (lower case) off."""
+        self.drop({name})
+
+    def drop(self, names: AbstractSet[bytes]) -> None:
+        """Take every field off whose lower-case name is in C{names}."""
+        self.forward_lines = [line for line in self.forward_lines if line.partition(b":")[0].lower() not in names]
 
 
 def field_values(lines: list[bytes], name: bytes) -> list[bytes]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from g3.proto.http1.headers import (
     CHUNKED,
@@ -14,9 +14,9 @@ from g3.proto.http1.headers import (
     OWS,
     FieldKinds,
     FieldLines,
+    Head,
     HTTPError,
     Special,
-    field_value,
     field_values,
     find_end,
     is_token,
@@ -26,9 +26,6 @@ from g3.proto.http1.headers import (
     split_head,
 )
 from g3.proto.http1.uri import valid_host
-
-if TYPE_CHECKING:
-    from collections.abc import Set as AbstractSet
 
 __all__ = ["CHUNKED", "LENGTH", "NONE", "HTTPError", "Request", "find_end", "parse_request"]
 
@@ -65,7 +62,7 @@ _KEPT: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"te
 _BY_OPTION: Final[dict[tuple[bytes, ...], int]] = {(b"keep-alive",): _KEEP_ALIVE, (b"close",): _CLOSE}
 
 
-class Request:
+class Request(Head):
     """One request head.
 
     C{forward_lines} are the raw field lines to send on (no CRLF): those that are for this hop only are gone, TE and Transfer-Encoding
@@ -78,7 +75,6 @@ class Request:
         "body",
         "chunked",
         "content_length",
-        "forward_lines",
         "head_size",
         "host",
         "idempotent",
@@ -99,7 +95,6 @@ class Request:
     target: bytes
     #: 10 or 11.
     version: int
-    forward_lines: list[bytes]
     #: The value of Host, valid (maybe empty), or None: only HTTP/1.0 may go without.
     host: bytes | None
     content_length: int | None
@@ -122,18 +117,6 @@ class Request:
     def expect_continue(self) -> bool:
         """Whether the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1)."""
         return any(value.lower() == b"100-continue" for value in field_values(self.forward_lines, b"expect"))
-
-    def get(self, name: bytes) -> bytes | None:
-        """The value of the first forwarded field called C{name} (lower case), or None."""
-        return field_value(self.forward_lines, name)
-
-    def remove(self, name: bytes) -> None:
-        """Take every field called C{name} (lower case) off."""
-        self.drop({name})
-
-    def drop(self, names: AbstractSet[bytes]) -> None:
-        """Take every field off whose lower-case name is in C{names}."""
-        self.forward_lines = [line for line in self.forward_lines if line.partition(b":")[0].lower() not in names]
 
     def set_host(self, value: bytes) -> None:
         """Make C{value} the Host, keeping the place and the case of the line that is there."""

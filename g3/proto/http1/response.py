@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from g3.proto.http1 import headers
 from g3.proto.http1.headers import (
@@ -16,17 +16,14 @@ from g3.proto.http1.headers import (
     UNTIL_CLOSE,
     FieldKinds,
     FieldLines,
+    Head,
     HTTPError,
     Special,
-    field_value,
     parse_codings,
     parse_length,
     parse_options,
     split_head,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Set as AbstractSet
 
 __all__ = ["CHUNKED", "LENGTH", "NONE", "UNTIL_CLOSE", "HTTPError", "Response", "find_end", "parse_response"]
 
@@ -50,7 +47,7 @@ _BY_OPTION: Final[dict[tuple[bytes, ...], int]] = {(b"keep-alive",): _KEEP_ALIVE
 _NO_OPTIONS: Final[tuple[bytes, ...]] = ()
 
 
-class Response:
+class Response(Head):
     """One response head.
 
     C{forward_lines} are the raw field lines to send on (no CRLF) without those that are for this hop only; Transfer-Encoding stands,
@@ -61,7 +58,6 @@ class Response:
         "body",
         "chunked",
         "content_length",
-        "forward_lines",
         "head_size",
         "keep_alive",
         "status",
@@ -76,7 +72,6 @@ class Response:
     version: int
     #: The whole status line without CRLF.
     status_line: bytes
-    forward_lines: list[bytes]
     #: NONE, LENGTH, CHUNKED or UNTIL_CLOSE.
     body: int
     #: Bytes of the body when C{body} is LENGTH; of an answer to HEAD or a 304, what it would be; None: not said.
@@ -97,18 +92,6 @@ class Response:
     def interim(self) -> bool:
         """Whether a final response is still to come."""
         return self.status < 200 and self.status != 101
-
-    def get(self, name: bytes) -> bytes | None:
-        """The value of the first forwarded field called C{name} (lower case), or None."""
-        return field_value(self.forward_lines, name)
-
-    def remove(self, name: bytes) -> None:
-        """Take every field called C{name} (lower case) off."""
-        self.drop({name})
-
-    def drop(self, names: AbstractSet[bytes]) -> None:
-        """Take every field off whose lower-case name is in C{names}."""
-        self.forward_lines = [line for line in self.forward_lines if line.partition(b":")[0].lower() not in names]
 
     def serialize(self, *extra: bytes) -> bytes:
         """The head to send on: status line, forwarded fields, then C{extra} lines (no CRLF), then the empty line."""
