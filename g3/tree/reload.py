@@ -45,6 +45,9 @@ class ITree(Protocol):
     def retire(self, kind: str, node: Any) -> None:
         """Stop C{node} and keep it until its last task ended. Never raises."""
 
+    def vacate(self, kind: str, name: str, stand_in: Any, *, at_once: bool) -> None:
+        """C{stand_in} takes the place of a node that was removed; unless C{at_once}, when nobody has a client for it any more."""
+
 
 class Transition:
     """One reload: C{prepare}, then C{commit} or C{discard}. The first start is one too, from nothing.
@@ -176,8 +179,6 @@ class Transition:
 
     def _leave(self) -> None:
         for change in self.changes:
-            if change.action is Action.REMOVE:
-                self._tree.slots.clear(change.kind, change.name, self._stand_ins[change.kind, change.name])
             if change.retires:
                 self._tree.take(change.kind, change.old)
         for change, node in self._made:
@@ -185,6 +186,8 @@ class Transition:
         for change in reversed(self.changes):
             if change.retires:
                 self._tree.retire(change.kind, change.old)
+        for (kind, name), stand_in in self._stand_ins.items():
+            self._tree.vacate(kind, name, stand_in, at_once=(kind, name) in self._needed)
         self._made.clear()
         self._reserved.clear()
 

@@ -20,7 +20,7 @@ from g3.tree.reload import Transition
 from g3.tree.slots import STAND_INS, Slots
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     from g3.component import Components
 
@@ -118,6 +118,8 @@ class Root(MultiService):
         #: The servers that took clients until the end.
         self._closed: list[Any] = []
         self._waiting: list[Deferred[None]] = []
+        #: What is to be done when no server drains any more.
+        self._vacated: list[Callable[[], None]] = []
         self._start: Transition | None = None
 
     # What runs
@@ -266,8 +268,28 @@ class Root(MultiService):
             lambda _: self._retired(kind, node)
         )
 
+    def vacate(self, kind: str, name: str, stand_in: Any, *, at_once: bool) -> None:
+        """C{stand_in} takes the place of a node that was removed: C{at_once}, or when no server drains any more. A port that was removed, too, may
+        have a client for it until then."""
+        old = self.slots.get(kind, name).node
+
+        def clear() -> None:
+            slot = self.slots.peek(kind, name)
+            # It may have been defined again meanwhile.
+            if slot is not None and slot.node is old:
+                self.slots.clear(kind, name, stand_in)
+
+        if at_once or kind != "server" or not self.offline_servers():
+            clear()
+        else:
+            self._vacated.append(clear)
+
     def _retired(self, kind: str, node: Any) -> None:
         self._draining.remove((kind, node))
+        if not self.offline_servers():
+            vacated, self._vacated = self._vacated, []
+            for clear in vacated:
+                clear()
         self.context.lasting.prune((of, each.name, each.config.type_word) for of, each in self._everyone())
         if not self._draining:
             waiting, self._waiting = self._waiting, []

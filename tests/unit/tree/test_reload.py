@@ -216,6 +216,32 @@ class DiffTests(ReloadCase):
         self.assertTrue(server.target.defined)
         self.assertIs(server.target.node, self.root.nodes("escaper")["out"])
 
+    def test_a_port_that_is_removed_with_the_server_behind_it_still_hands_on(self) -> None:
+        """The clients it had let in, until it has no more of them; but who stays and names that server meets the stand-in at once."""
+        for stays in (False, True):
+            port, other = (TinyConfig(name, to=("server", "web")) for name in ("port", "other"))
+            web = TinyConfig("web")
+            root = started(configuration(server=[web, port, other]))
+            server, leaving, staying = (root.nodes("server")[name] for name in ("web", "port", "other"))
+            leaving.tasks = Deferred()
+            self.reload(configuration(server=[other] if stays else []), root=root)
+            self.assertEqual(leaving.target.node is server, not stays)
+            leaving.tasks.callback(None)
+            self.assertIsNot(leaving.target.node, server)
+            self.assertFalse(staying.target.defined)
+
+    def test_a_removed_server_that_comes_again_is_not_forgotten(self) -> None:
+        """Also when the one before it is still waited for."""
+        port, web = TinyConfig("port", to=("server", "web")), TinyConfig("web")
+        root = started(configuration(server=[web, port]))
+        leaving = root.nodes("server")["port"]
+        leaving.tasks = Deferred()
+        self.reload(configuration(), root=root)
+        self.reload(configuration(server=[web]), root=root)
+        leaving.tasks.callback(None)
+        self.assertIs(leaving.target.node, root.nodes("server")["web"])
+        self.assertTrue(leaving.target.defined)
+
     def test_a_node_that_takes_configurations_in_place_is_kept(self) -> None:
         """IReloadable: reconfigure in place of replacement."""
         root = started(configuration(escaper=[TinyConfig("out", type_word="supple")]))
