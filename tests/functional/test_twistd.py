@@ -281,37 +281,6 @@ class ForegroundTests(TwistdCase):
             self.assertEqual(int(self.pid_file.read_text()), process.pid)
             self.assertEqual(process.output(), "")
 
-    def test_a_reload_marks_listeners(self) -> None:
-        """The supervisor does it, whose workers may not, and without workers the process itself. Who was never to mark anything may not begin to."""
-        if os.geteuid():
-            raise SkipTest("only root can become somebody else")
-
-        def marked(mark: str) -> str:
-            return self.config().replace(f"listen: 127.0.0.1:{self.port}", f"listen: {{address: '127.0.0.1:{self.port}'{mark}}}")
-
-        def mark() -> str:
-            listing = subprocess.run(["ss", "-Htlne", f"sport = :{self.port}"], capture_output=True, text=True, timeout=20, check=True).stdout
-            return listing.partition("fwmark:")[2].partition(" ")[0]
-
-        for self.number in (1, 0):
-            self.port = free_port()
-            done = self.run_twistd("--uid=nobody", "--gid=nogroup", f"--logfile={self.log}", config=marked(", netfilter_mark: 7"))
-            self.assertEqual((done.returncode, mark()), (0, "0x7"), done.stderr)
-            pid = int(self.pid_file.read_text())
-            for what, now in ((", netfilter_mark: 8", "0x8"), (", backlog: 9", ""), (", mark: 10", "0xa")):
-                self.write("g3proxy.yaml", marked(what))
-                done = self.ctl(pid, "reload")
-                self.assertEqual((done.returncode, mark()), (0, now), done.stderr)
-                self.assertEqual(self.get(), (200, b"hello"))
-            self.end()
-        done = self.run_twistd("--uid=nobody", "--gid=nogroup", f"--logfile={self.log}", config=marked(""))
-        self.write("g3proxy.yaml", marked(", mark: 7"))
-        done = self.ctl(int(self.pid_file.read_text()), "reload")
-        self.assertEqual((done.returncode, mark()), (1, ""))
-        self.assertIn(f"cannot listen on 127.0.0.1:{self.port}: Operation not permitted", done.stderr)
-        self.end()
-        self.assertFalse(any(complaint in self.log.read_text() for complaint in COMPLAINTS), self.log.read_text())
-
     def test_the_log_goes_to_syslog(self) -> None:
         """C{--syslog} with its C{--prefix}."""
         with self.syslog() as heard, self.running("--syslog", "--prefix=edge"):
