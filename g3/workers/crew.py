@@ -44,6 +44,8 @@ GOOD_RUN: Final = 10.0
 HOPELESS: Final = 2.0
 #: Seconds that ports are kept closed at the start for a nursery that is not ready.
 READY_WAIT = 10.0
+#: Seconds that who is rising has for it when the end has come.
+SETTLE_WAIT: Final = 10.0
 #: How often the nursery may end at the start before it has forked anybody.
 MOST_RESTARTS: Final = 2
 
@@ -152,9 +154,16 @@ class Crew:
                 log.debug("a worker could not {command}: {error}", command=request["command"], error=answer["error"])
 
     async def settle(self) -> None:
-        """Nobody is replaced from now on. Who is about to serve does first: clients may wait for it in the queue."""
+        """Nobody is replaced from now on. Who is about to serve does first: clients may wait for it in the queue. One that is not done in
+        L{SETTLE_WAIT} is killed, since it has the listening sockets."""
         self.closed = True
-        while any(member.linked and not member.generation for member in self._members()) and not self.leaving:
+        deadline = self._reactor.seconds() + SETTLE_WAIT
+        while (rising := [member for member in self._members() if member.linked and not member.generation]) and not self.leaving:
+            if self._reactor.seconds() >= deadline:
+                for member in rising:
+                    log.error("{member} does not begin to serve, and is not waited for any more: it is killed", member=member)
+                    member.kill()
+                return
             await sleep(self._reactor, 0.02)
 
     async def close_servers(self) -> None:

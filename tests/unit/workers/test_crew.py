@@ -108,6 +108,22 @@ class RisingTests(CrewCase):
         self.assertEqual((self.new.told, self.new.generation), ([f"stage {generation}", "commit"], generation))
         self.new.told.clear()
 
+    def test_the_end_waits_for_it_and_not_for_ever(self) -> None:
+        """One that hangs has the listening sockets: it is killed."""
+        settled = self.run_it(self.crew.settle())
+        self.reactor.advance(crew.SETTLE_WAIT - 1)
+        self.assertNoResult(settled)
+        self.reactor.advance(1.1)
+        self.successResultOf(settled)
+        self.assertEqual((self.old.told, self.new.told), ([], ["stage 1", "kill"]))
+
+    def test_the_end_goes_on_when_it_serves(self) -> None:
+        settled = self.run_it(self.crew.settle())
+        self.rise(1)
+        self.reactor.advance(0.1)
+        self.successResultOf(settled)
+        self.assertEqual(self.new.told, [])
+
     def test_a_reload_while_it_is_told_the_rest_brings_it_up_once(self) -> None:
         """Not twice at the same time, of which the second would find nothing prepared, and its clients would be lost with it."""
         staged = self.run_it(self.crew.stage(object()))  # type: ignore[arg-type]
