@@ -21,29 +21,32 @@ _NO_HARDWARE = 1 << 40
 class _Process:
     """What the ids of this process share, and the time of the last one, with the digits that follow those of its lower half."""
 
-    node = ""
-    last = 0
-    upper = -1
-    digits = ""
+    __slots__ = ("digits", "last", "node", "upper")
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Be another node."""
+        self.node = f"{_VARIANT | randbits(14) << 48 | randbits(48) | _NO_HARDWARE:016x}"
+        self.upper = -1
+        self.digits = ""
 
 
-def _begin() -> None:
-    _Process.node = f"{_VARIANT | randbits(14) << 48 | randbits(48) | _NO_HARDWARE:016x}"
-    _Process.upper = -1
-
-
-_begin()
-os.register_at_fork(after_in_child=_begin)
+_process = _Process()
+os.register_at_fork(after_in_child=_process.begin)
 
 
 def new_id() -> str:
     """An id that no other task has, in this process or another. Its time is the wall clock's, and moves on from id to id."""
     now = time.time_ns() // 100 + _GREGORIAN
-    if now <= _Process.last:
-        now = _Process.last + 1
-    _Process.last = now
+    process = _process
+    if now <= process.last:
+        now = process.last + 1
+    process.last = now
     upper = now >> 32
-    if upper != _Process.upper:
-        _Process.upper = upper
-        _Process.digits = f"{upper & 0xFFFF:04x}1{upper >> 16 & 0xFFF:03x}{_Process.node}"
-    return f"{now & 0xFFFFFFFF:08x}{_Process.digits}"
+    if upper != process.upper:
+        process.upper = upper
+        process.digits = f"{upper & 0xFFFF:04x}1{upper >> 16 & 0xFFF:03x}{process.node}"
+    return (now & 0xFFFFFFFF).to_bytes(4, "big").hex() + process.digits

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from g3.task import format_address
@@ -42,19 +41,21 @@ def duration(seconds: float) -> str | None:
 
 
 class _Clock:
-    """The text of the second last asked for: records come many to a second."""
+    """The second last asked for, in microseconds, and its text: records come many to a second."""
 
-    second = -1
+    begin = -1_000_000
     text = ""
 
 
 def timestamp(epoch: float) -> str:
     """RFC 3339 with microseconds, UTC: C{2021-12-01T10:20:30.123456Z}."""
-    second, micros = divmod(int(epoch * 1_000_000), 1_000_000)
-    if second != _Clock.second:
-        _Clock.text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        _Clock.second = second
-    return f"{_Clock.text}.{_THREE[micros // 1000]}{_THREE[micros % 1000]}Z"
+    whole = int(epoch * 1_000_000)
+    micros = whole - _Clock.begin
+    if not 0 <= micros < 1_000_000:
+        second, micros = divmod(whole, 1_000_000)
+        _Clock.text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        _Clock.begin = whole - micros
+    return f"{_Clock.text}{_THREE[micros // 1000]}{_THREE[micros % 1000]}Z"
 
 
 def moment(when: datetime | None) -> str | None:
@@ -66,9 +67,8 @@ def moment(when: datetime | None) -> str | None:
     return timestamp(when.timestamp())
 
 
-@lru_cache(maxsize=1024)
 def address(value: SocketAddress | None) -> str | None:
-    """C{ip:port}, an IPv6 one in brackets. Most are in several records, those of a server in all."""
+    """C{ip:port}, an IPv6 one in brackets."""
     return None if value is None else format_address(value)
 
 

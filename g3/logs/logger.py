@@ -104,34 +104,14 @@ class Channel:
         else:
             self._soon(self._next)  # each by itself: records of several channels keep their order
 
-    def _encode(self, constants: Any, message: str, fields: Fields, now: float) -> bytes:
-        record = self.encoder.encode(constants, message, fields, now)
-        if len(record) > self._sink.limit:
-            for limit in SHORT_VALUES:
-                record = self.encoder.encode(constants, message, fields, now, limit=limit)
-                if len(record) <= self._sink.limit:
-                    break
+    def _shortened(self, constants: Any, message: str, fields: Fields, now: float) -> bytes:
+        """A record that is too big, with short values."""
+        record = b""
+        for limit in SHORT_VALUES:
+            record = self.encoder.encode(constants, message, fields, now, limit=limit)
+            if len(record) <= self._sink.limit:
+                break
         return record
-
-    def _send(self, record: bytes) -> bool:
-        """Whether the record is done with, one way or the other."""
-        try:
-            self._sink.send(record)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if error.errno == errno.EMSGSIZE:
-                self.stats.format_failed += 1
-            else:
-                self.stats.peer_unreachable += 1
-            self._report(error)
-            return True
-        self.stats.passed += 1
-        self.stats.size += len(record)
-        if self._errors:
-            _log.info("logger {name} back to work, lost {count} messages", name=self.name, count=self._errors)
-            self._errors = 0
-        return True
 
     def _flush(self) -> None:
         """Send what waits, or as much as the sink takes now."""
@@ -144,19 +124,36 @@ class Channel:
         queue = self._queue
         if not queue or self._retry is not None:
             return False
-        waiting = queue.popleft()
+        waiting, sink, stats = queue.popleft(), self._sink, self.stats
         try:
-            record = self._encode(*waiting) if type(waiting) is tuple else waiting
+            if type(waiting) is bytes:
+                record = waiting
+            else:
+                record = self.encoder.encode(*waiting)
+                if len(record) > sink.limit:
+                    record = self._shortened(*waiting)
+            sink.send(record)
+        except BlockingIOError:
+            queue.appendleft(record)
+            if not self._closed:
+                self._retry = self._reactor.callLater(RETRY_DELAY, self._flush)
+            return False
         except Exception as error:  # whatever is in a record, its task goes on
-            self.stats.format_failed += 1
+            if isinstance(error, OSError) and error.errno != errno.EMSGSIZE:
+                stats.peer_unreachable += 1
+            else:
+                stats.format_failed += 1
             self._report(error)
             return True
-        if self._send(record):  # type: ignore[arg-type]
-            return True
-        queue.appendleft(record)
-        if not self._closed:
-            self._retry = self._reactor.callLater(RETRY_DELAY, self._flush)
-        return False
+        stats.passed += 1
+        stats.size += len(record)
+        if self._errors:
+            self._back_to_work()
+        return True
+
+    def _back_to_work(self) -> None:
+        _log.info("logger {name} back to work, lost {count} messages", name=self.name, count=self._errors)
+        self._errors = 0
 
     def _report(self, error: Exception) -> None:
         count = self._errors

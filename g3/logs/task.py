@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from g3.logs.fields import address, duration, ip, moment, optional, timestamp, uri
 from g3.proto.record import Filled, Layout, Part
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from g3.task import ConnectNotes, IPAddress, SocketAddress, Task, Upstream
 
     Values = tuple[Value, ...]
+    Way = tuple[
+        str | None, SocketAddress, SocketAddress, str, int, str | None, IPAddress | None, SocketAddress | None, SocketAddress | None, datetime | None
+    ]
 
 
 class TaskEvent(Enum):
@@ -36,16 +39,9 @@ class TaskEvent(Enum):
     FINISHED = "Finished"
 
 
-class Traffic(NamedTuple):
-    """Bytes: read from and written to the client, read from and written to the remote."""
-
-    client_read: int = 0
-    client_written: int = 0
-    remote_read: int = 0
-    remote_written: int = 0
-
-
-NO_TRAFFIC = Traffic()
+#: Bytes: read from and written to the client, read from and written to the remote.
+Traffic: TypeAlias = "tuple[int, int, int, int]"
+NO_TRAFFIC: Traffic = (0, 0, 0, 0)
 
 # An enum is slow to ask.
 _CREATED, _CONNECTED, _FINISHED = TaskEvent.CREATED, TaskEvent.CONNECTED, TaskEvent.FINISHED
@@ -58,11 +54,18 @@ _SAFE = """task_type task_id task_event stage start_at tcp_connect_spend ftp_c_c
 dur_req_send_hdr dur_req_send_all dur_rsp_recv_hdr dur_rsp_recv_all total_time"""
 _TASK = "task_type task_id task_event stage start_at"
 _START = f"{_TASK} user server_addr client_addr upstream"
-_WAY = "escaper next_bind_ip next_bound_addr next_peer_addr next_expire tcp_connect_tries tcp_connect_spend"
+_WAY = "user server_addr client_addr upstream escaper next_bind_ip next_bound_addr next_peer_addr next_expire"
 _BYTES = "c_rd_bytes c_wr_bytes r_rd_bytes r_wr_bytes"
-_TCP_CONNECT = Layout(f"{_START} {_WAY} reason wait_time ready_time total_time {_BYTES}", safe=_SAFE)
-_ROUTE = Layout("user server_addr client_addr upstream escaper next_bind_ip next_bound_addr next_peer_addr next_expire tcp_connect_tries")
-_REQUEST = "tcp_connect_spend reason pipeline_wait reuse_connection method uri user_agent rsp_status origin_status wait_time ready_time"
+_TUNNEL = Layout(f"start_at {_WAY}", safe="start_at")
+_TCP_CONNECT = Layout(
+    "task_type task_id task_event stage",
+    _TUNNEL,
+    f"tcp_connect_tries tcp_connect_spend reason wait_time ready_time total_time {_BYTES}",
+    safe=f"{_SAFE} reason",
+)
+_ROUTE = Layout(_WAY)
+_REQUEST = """tcp_connect_tries tcp_connect_spend reason pipeline_wait reuse_connection method uri user_agent rsp_status origin_status
+wait_time ready_time"""
 _STEPS = "dur_req_send_hdr dur_req_send_all dur_rsp_recv_hdr dur_rsp_recv_all"
 _HTTP_FORWARD = Layout(_TASK, _ROUTE, f"{_REQUEST} {_STEPS} total_time {_BYTES}", safe=_SAFE)
 _HTTP_FORWARD_RUNNING = Layout(_TASK, _ROUTE, f"{_REQUEST} total_time {_STEPS} {_BYTES}", safe=_SAFE)
@@ -84,7 +87,8 @@ def _nothing(count: int) -> Values:
     return (None,) * count
 
 
-_NO_WAY, _NO_BYTES, _NO_STEPS, _NO_PACKETS, _NO_UDP_WAY = _nothing(7), _nothing(4), _nothing(5), _nothing(8), _nothing(6)
+_NO_WAY = None, None, None, None, None
+_NO_BYTES, _NO_STEPS, _NO_PACKETS, _NO_UDP_WAY = _nothing(4), _nothing(5), _nothing(8), _nothing(6)
 _NO_FTP_WAY, _NO_PAIR = _nothing(4), _nothing(2)
 
 
@@ -148,21 +152,21 @@ def _start(task: Task, task_type: str, event: TaskEvent) -> Values:
     )
 
 
-def _way(task: Task) -> Values:
-    notes = task.connect
-    return (
-        notes.escaper,
-        ip(notes.bind_ip),
-        address(notes.local),
-        address(notes.peer),
-        _expire(notes),
-        notes.tries,
-        duration(notes.spend),
-    )
+def _way(task: Task, event: TaskEvent) -> Way:
+    """Who, and by which way: what the texts of L{_WAY} are made of. A half close does not tell where the connection was bound to."""
+    client, user, upstream, notes = task.client, task.user, task.upstream, task.connect
+    name = None if user is None else user.name
+    if event is _CREATED:
+        return name, client.server, client.client, upstream.host, upstream.port, *_NO_WAY
+    expire = None if notes.egress is None else notes.egress.expire
+    bind_ip = None if event in _SHUTDOWN else notes.bind_ip
+    return name, client.server, client.client, upstream.host, upstream.port, notes.escaper, bind_ip, notes.local, notes.peer, expire
 
 
-@lru_cache(maxsize=1024)
-def _known_route(
+_known_address = lru_cache(maxsize=1024)(address)  # of a server or an upstream
+
+
+def _written(
     user: str | None,
     server: SocketAddress,
     client: SocketAddress,
@@ -173,22 +177,21 @@ def _known_route(
     local: SocketAddress | None,
     peer: SocketAddress | None,
     expire: datetime | None,
-    tries: int | None,
-) -> Part:
-    upstream = address((host, port)) if host else None
-    way = (escaper, ip(bind_ip), address(local), address(peer), moment(expire), tries)
-    return Part(_ROUTE, (user, address(server), address(client), upstream, *way))
+) -> Values:
+    upstream = _known_address((host, port)) if host else None
+    return user, _known_address(server), address(client), upstream, escaper, ip(bind_ip), address(local), _known_address(peer), moment(expire)
 
 
-def _route(task: Task, created: bool) -> Part:
-    """Who, by which way: the same for the requests of a client that go by one connection."""
-    client, user, upstream, notes = task.client, task.user, task.upstream, task.connect
-    name = None if user is None else user.name
-    if created:
-        return _known_route(name, client.server, client.client, upstream.host, upstream.port, None, None, None, None, None, None)
-    expire = None if notes.egress is None else notes.egress.expire
-    way = (notes.escaper, notes.bind_ip, notes.local, notes.peer, expire, notes.tries)
-    return _known_route(name, client.server, client.client, upstream.host, upstream.port, *way)
+@lru_cache(maxsize=1024)
+def _route(way: Way) -> Part:
+    """The same for the requests of a client that go by one connection."""
+    return Part(_ROUTE, _written(*way))
+
+
+@lru_cache(maxsize=1024)
+def _tunnel(started_at: float, way: Way) -> Part:
+    """The same for the records of one task."""
+    return Part(_TUNNEL, (timestamp(started_at), *_written(*way)))
 
 
 def _expire(notes: ConnectNotes) -> str | None:
@@ -204,15 +207,29 @@ def log_tcp_connect(
     logger: Logger, task: Task, event: TaskEvent, now: float, *, error: TaskError | None = None, traffic: Traffic = NO_TRAFFIC
 ) -> None:
     """A tunnel or stream. C{error} is the final reason, and only C{FINISHED} has one."""
-    way, ready, total, counts = _NO_WAY, None, None, _NO_BYTES
+    tries = spend = ready = total = None
+    counts: Values = _NO_BYTES
     if event is not _CREATED:
-        way, ready = _way(task), duration(task.ready)
-        if event in _SHUTDOWN:
-            way = (way[0], None, *way[2:5], None, None)
+        ready = duration(task.ready)
+        if event not in _SHUTDOWN:
+            tries, spend = task.connect.tries, duration(task.connect.spend)
         if event is not _CONNECTED:
             total, counts = duration(now - task.created), traffic
-    reason = None if error is None else error.reason
-    _log(logger, _TCP_CONNECT, error, (*_start(task, "TcpConnect", event), *way, reason, duration(task.wait), ready, total, *counts))
+    values = (
+        "TcpConnect",
+        task.id,
+        event._value_,
+        task.stage._value_,
+        _tunnel(task.started_at, _way(task, event)),
+        tries,
+        spend,
+        None if error is None else error.reason,
+        duration(task.wait),
+        ready,
+        total,
+        *counts,
+    )
+    _log(logger, _TCP_CONNECT, error, values)
 
 
 def log_http_forward(
@@ -243,7 +260,8 @@ def log_http_forward(
         event._value_,
         task.stage._value_,
         timestamp(task.started_at),
-        _route(task, created),
+        _route(_way(task, event)),
+        None if created else task.connect.tries,
         None if created else duration(task.connect.spend),
         None if error is None else error.reason,
         wait if http.pipeline_wait == task.wait else duration(http.pipeline_wait),

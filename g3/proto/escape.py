@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 #: A single value is cut here, in characters; a longer one ends in L{CUT_MARK}.
 MAX_VALUE = 16384
@@ -56,11 +52,11 @@ def escape_bracket(text: str, limit: int = MAX_VALUE) -> str:
     return _SPECIAL_BRACKET.sub(_escape, text)
 
 
-def plain(texts: Iterable[str], limit: int = MAX_VALUE) -> bool:
-    """Whether L{escape} and L{escape_bracket} would leave every one of C{texts} as it is; False also where they are long together, or not
-    Latin. One look at all of them is cheaper than one at each."""
+def plain(text: str, limit: int = MAX_VALUE) -> bool:
+    """Whether L{escape} and L{escape_bracket} would leave C{text}, which may be several texts joined, as it is; False also where it is long, or
+    not Latin."""
     try:
-        whole = "".join(texts).encode("latin-1")
+        whole = text.encode("latin-1")
     except UnicodeEncodeError:
         return False
     return len(whole) <= limit and whole.translate(_AS_IT_IS) is whole

@@ -49,7 +49,7 @@ def encode_fields(fields: Fields, limit: int = MAX_VALUE) -> bytes:
 
 def _pair(name: str, _: type) -> str:
     name = field_name(name)
-    return f"{name}=%s\n" if name else "%.0s"
+    return f"{name}=%s\n" if name else ""
 
 
 _TEMPLATES = Templates(_pair)

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     Value = str | int | float | bool | None
     #: Pairs of name and value; None is left out of the record.
     Fields: TypeAlias = "Sequence[tuple[str, Value]] | Filled"
-    #: How a format writes a pair: of a name, and the type of its value, with C{%s} in the place of the value.
+    #: How a format writes a pair: of a name, and the type of its value, with C{%s} in the place of the value; empty where it does not.
     Pair = Callable[[str, type], str]
+    #: Values, message and limit to the text of all pairs; None as of L{Templates.fill}.
+    _Write = Callable[[tuple[Any, ...], str, int], str | None]
 
 #: Templates that a format keeps. Which values of a record are missing makes another template, and a client has some say in that.
 MAX_TEMPLATES = 512
@@ -28,21 +30,23 @@ class Layout:
     @ivar safe: names whose texts never have anything to be escaped, since the suite makes them itself: ASCII and the micro sign, and short.
     """
 
-    __slots__ = ("flat", "names", "places", "safe")
+    __slots__ = ("flat", "names", "parts", "places", "safe")
 
     names: tuple[str, ...]
     places: tuple[str | Layout, ...]
 
     def __init__(self, *pieces: str | Layout, safe: str = "") -> None:
-        """Of names with spaces between them, and of layouts in whose place a L{Part} will stand."""
+        """Of names with spaces between them, and of layouts in whose place a L{Part} will stand; those have no parts."""
         places: list[str | Layout] = []
         for piece in pieces:
             places += [piece] if isinstance(piece, Layout) else piece.split()
         self.places = tuple(places)
         self.names = tuple([name for place in places for name in ((place,) if isinstance(place, str) else place.names)])
         self.safe = frozenset(safe.split())
+        #: Where parts stand, the last first.
+        self.parts = tuple([place for place, piece in enumerate(places) if isinstance(piece, Layout)][::-1])
         #: The same without parts.
-        self.flat = self if self.places == self.names else Layout(*self.names, safe=safe)
+        self.flat = Layout(*self.names, safe=safe) if self.parts else self
 
 
 class Filled:
@@ -54,9 +58,12 @@ class Filled:
         self.layout = layout
         self.values = values
 
-    def flat(self) -> list[Value]:
+    def flat(self) -> list[Any]:
         """The values, those of parts among them."""
-        return [value for place in self.values for value in (place.flat() if isinstance(place, Part) else (place,))]
+        values: list[Any] = list(self.values)
+        for place in self.layout.parts:
+            values[place : place + 1] = values[place].values
+        return values
 
     def __iter__(self) -> Iterator[tuple[str, Value]]:
         return zip(self.layout.names, self.flat(), strict=True)
@@ -67,26 +74,14 @@ class Part(Filled):
 
     __slots__ = ("ready",)
 
-    def __init__(self, layout: Layout, values: tuple[Value | Part, ...]) -> None:
-        super().__init__(layout, values)
+    def __init__(self, layout: Layout, values: tuple[Value, ...]) -> None:
+        self.layout = layout  # super() is slow
+        self.values = values
         self.ready: tuple[Templates | None, str | None] = (None, None)
 
 
-class _Template:
-    """A text with C{%s} for each value that C{known} picks. C{texts} picks those that must be looked at, C{odd} are the places of truth values and
-    parts."""
-
-    __slots__ = ("known", "odd", "text", "texts")
-
-    def __init__(self, text: str, known: list[int], texts: list[int], odd: list[int]) -> None:
-        self.text = text
-        self.known: Callable[[Sequence[Value | Part]], tuple[Value, ...]] = itemgetter(*known)
-        self.texts: Callable[[Sequence[Value | Part]], tuple[Any, ...]] = itemgetter(*texts)
-        self.odd = odd
-
-
 class Templates:
-    """The templates of one format.
+    """The templates of one format: functions that write the values of a record, one for all records with the same names and types of values.
 
     @param ordered: pairs stand in the order of their names, among them C{constants}, pairs that are the same in each record.
     """
@@ -95,7 +90,7 @@ class Templates:
         self._pair = pair
         self._ordered = ordered
         self._constants = constants
-        self._ready: dict[tuple[Any, ...], _Template | None] = {}
+        self._ready: dict[tuple[Any, ...], _Write | None] = {}
 
     def fill(self, fields: Fields, message: str, limit: int) -> bytes | None:
         """All pairs of a record. None where they must be written one by one, for a text among them, or C{message}, is to be escaped or is
@@ -103,55 +98,69 @@ class Templates:
         if not isinstance(fields, Filled):
             return None
         layout, values = fields.layout, fields.values
-        if self._ordered and layout.flat is not layout:
+        if self._ordered and layout.parts:
             layout, values = layout.flat, tuple(fields.flat())
+        text = self._text(layout, values, message, limit)
+        # what is plain has no other character beyond ASCII than the micro sign, and this is the quickest way to its UTF-8
+        return None if text is None else text.encode("latin-1").replace(b"\xb5", b"\xc2\xb5")
+
+    def _text(self, layout: Layout, values: tuple[Any, ...], message: str, limit: int) -> str | None:
         key = (layout, *map(type, values))
         try:
-            template = self._ready[key]
+            write = self._ready[key]
         except KeyError:
-            template = self._make(key)
-        if template is None or not plain((message, *template.texts(values)), limit):
-            return None
-        if template.odd:
-            written = list(values)
-            for place in template.odd:
-                value = written[place]
-                if type(value) is Part:
-                    text = self._part(value)
-                    if text is None or limit < MAX_VALUE:
-                        return None
-                    written[place] = text
-                else:
-                    written[place] = "true" if value else "false"
-            values = tuple(written)
-        # what is plain has no other character beyond ASCII than the micro sign, and this is the quickest way to its UTF-8
-        return (template.text % template.known(values)).encode("latin-1").replace(b"\xb5", b"\xc2\xb5")
+            write = self._make(key)
+        return None if write is None else write(values, message, limit)
 
-    def _part(self, part: Part) -> str | None:
+    def _part(self, part: Part, limit: int) -> str | None:
+        """What stands in the place of a part; None as of L{fill}."""
         owner, text = part.ready
         if owner is not self:
-            made = self.fill(part, "", MAX_VALUE)
-            text = None if made is None else made.decode()
+            text = self._text(part.layout, part.values, "", MAX_VALUE)
             part.ready = self, text
-        return text
+        return text if limit >= MAX_VALUE else None
 
-    def _make(self, key: tuple[Any, ...]) -> _Template | None:
+    def _make(self, key: tuple[Any, ...]) -> _Write | None:
         if len(self._ready) >= MAX_TEMPLATES:
             self._ready.clear()
         made = self._ready[key] = self._template(key[0], key[1:])
         return made
 
-    def _template(self, layout: Layout, types: tuple[type, ...]) -> _Template | None:
+    def _template(self, layout: Layout, types: tuple[type, ...]) -> _Write | None:
         names = layout.places
         known = [place for place, found in enumerate(types) if found is not type(None)]
-        texts = [place for place in known if types[place] is str and names[place] not in layout.safe]
-        if len(texts) < 2 or not all(types[place] in (str, int, bool, Part) for place in known):  # a getter of one gives no tuple
-            return None
         pairs = [(str(names[place]), "%s" if types[place] is Part else self._pair(str(names[place]), types[place]), place) for place in known]
         if self._ordered:
-            pairs = sorted([*pairs, *((name, text.replace("%", "%%"), -1) for name, text in self._constants)], key=itemgetter(0))
-        text = "".join([text for _, text, _ in pairs])
-        if not text.isascii():
+            pairs = sorted([*pairs, *((name, text, -1) for name, text in self._constants)], key=itemgetter(0))
+        if not known or not all(types[place] in (str, int, bool, Part) for place in known) or not all(text.isascii() for _, text, _ in pairs):
             return None
-        odd = [place for place in known if types[place] in (bool, Part)]
-        return _Template(text, [place for *_, place in pairs if place >= 0], texts, odd)
+        return self._compiled(pairs, types, [place for place in known if types[place] is str and names[place] not in layout.safe])
+
+    def _compiled(self, pairs: list[tuple[str, str, int]], types: tuple[type, ...], texts: list[int]) -> _Write:
+        """A function around an f-string, which takes half of what C{%} does. Its source has the numbers of places only, no text.
+
+        @param texts: places of the texts that must be looked at.
+        """
+        known: dict[str, Any] = {"part": self._part, "plain": plain}
+        body, between = "", ""
+        for number, (_, text, place) in enumerate(pairs):
+            head, mark, tail = text.partition("%s") if place >= 0 else (text, "", "")
+            between += head
+            if mark:
+                known[f"p{number}"], between = between, tail
+                body += f"{{p{number}}}{{v{place}}}"
+        known["end"] = between
+        looked = "".join([f"{{v{place}}}" for place in texts])
+        lines = [
+            "def write(values, message, limit):",
+            f" {', '.join([f'v{place}' for place in range(len(types))])}, = values",
+            f' if not plain(f"{{message}}{looked}", limit): return None' if texts else " if message and not plain(message, limit): return None",
+        ]
+        for place, found in enumerate(types):
+            if found is bool:
+                lines.append(f' v{place} = "true" if v{place} else "false"')
+            elif found is Part:
+                lines += [f" v{place} = part(v{place}, limit)", f" if v{place} is None: return None"]
+        lines.append(f' return f"{body}{{end}}"')
+        exec("\n".join(lines), known)
+        return known["write"]  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from g3.errors import CanceledAsServerQuit, ClosedByClient, G3Error, InternalServerError, TaskError
 from g3.interfaces import IFactUsers
-from g3.logs.task import TaskEvent, Traffic, log_tcp_connect
+from g3.logs.task import TaskEvent, log_tcp_connect
 from g3.servers.tasks import TaskServer
 from g3.servers.tunnel import TUNNEL_SLOTS, Tunnel
 from g3.task import Stage, Task
@@ -134,7 +134,8 @@ class StreamConnection(Tunnel):
     def _record(self, event: TaskEvent, error: TaskError | None) -> None:
         server, stream, upstream = self.server, self.stream, self.upstream
         written = stream.bytes_out + stream.queued
-        traffic = Traffic(stream.bytes_in, written) if upstream is None else Traffic(stream.bytes_in, written, upstream.bytes_in, upstream.bytes_out)
+        remote = (0, 0) if upstream is None else (upstream.bytes_in, upstream.bytes_out)
+        traffic = (stream.bytes_in, written, *remote)
         log_tcp_connect(server.task_log, self.task, event, server.clock(), error=error, traffic=traffic)
 
     # -- the server's calls

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from g3.logs.task import FTPNotes, HTTPForwardNotes, TaskEvent, Traffic, log_ftp_over_http, log_http_forward, log_tcp_connect
+from g3.logs.task import FTPNotes, HTTPForwardNotes, TaskEvent, log_ftp_over_http, log_http_forward, log_tcp_connect
 
 if TYPE_CHECKING:
     from g3.errors import TaskError
     from g3.logs.logger import Logger
+    from g3.logs.task import Traffic
     from g3.proto.http1.request import Request
     from g3.servers.http.client import Client
     from g3.servers.http.target import Target
@@ -63,8 +64,8 @@ class Marks:
         read = stream.bytes_in - self.client_in - len(exchange.client.buffer)
         written = stream.bytes_out + stream.queued - self.client_out
         if upstream is None:
-            return Traffic(read, written)
-        return Traffic(read, written, upstream.bytes_in - self.upstream_in, upstream.bytes_out - self.upstream_out)
+            return read, written, 0, 0
+        return read, written, upstream.bytes_in - self.upstream_in, upstream.bytes_out - self.upstream_out
 
 
 def log_connect(logger: Logger, exchange: Logged, event: TaskEvent, now: float, error: TaskError | None) -> None:

@@ -143,11 +143,12 @@ class ConnectUDP(Exchange):
         server, marks = self.client.server, self.marks
         if server.task_log is None or marks is None:
             return
-        client, way = marks.traffic(self), self.way
+        way = self.way
+        read, written, _, _ = marks.traffic(self)
         notes = UDPNotes(
-            client_read=client.client_read,
+            client_read=read,
             client_read_packets=way.remote_out_packets,
-            client_written=client.client_written,
+            client_written=written,
             client_written_packets=way.remote_in_packets,
             remote_read=way.remote_in,
             remote_read_packets=way.remote_in_packets,

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from g3.errors import TaskError
-from g3.logs.task import Traffic, log_tcp_connect
+from g3.logs.task import NO_TRAFFIC, log_tcp_connect
 from g3.proto.socks import v4, v5
 from g3.servers.socks_proxy.exchange import Exchange
 from g3.servers.tunnel import TUNNEL_SLOTS, Tunnel
@@ -16,7 +16,7 @@ from g3.task import Task, Upstream
 if TYPE_CHECKING:
     from typing import Any
 
-    from g3.logs.task import TaskEvent
+    from g3.logs.task import TaskEvent, Traffic
     from g3.servers.socks_proxy.client import Client
 
 _upstream = lru_cache(maxsize=4096)(Upstream)
@@ -83,6 +83,6 @@ class SocksConnect(Tunnel, Exchange):
     def _traffic(self) -> Traffic:
         stream, upstream = self.stream, self.upstream
         if upstream is None:
-            return Traffic()
+            return NO_TRAFFIC
         written = stream.bytes_out + stream.queued - self._client_out
-        return Traffic(stream.bytes_in - self._client_in, written, upstream.bytes_in, upstream.bytes_out)
+        return stream.bytes_in - self._client_in, written, upstream.bytes_in, upstream.bytes_out

@@ -18,7 +18,6 @@ from g3.logs.task import (
     FTPNotes,
     HTTPForwardNotes,
     TaskEvent,
-    Traffic,
     UDPNotes,
     log_ftp_over_http,
     log_http_forward,
@@ -80,7 +79,7 @@ class TCPConnectTest(Case):
 
     def test_finished_has_everything_in_upstreams_order(self) -> None:
         """With the reason and its text."""
-        log_tcp_connect(self.logger, self.task, TaskEvent.FINISHED, 101.5, error=errors.ClosedByClient(), traffic=Traffic(1, 2, 3, 4))
+        log_tcp_connect(self.logger, self.task, TaskEvent.FINISHED, 101.5, error=errors.ClosedByClient(), traffic=(1, 2, 3, 4))
         self.assertEqual(list(self.recorder.fields), TCP.split())
         self.assertEqual(self.recorder.message, "closed by client")
         self.assertEqual(
@@ -157,7 +156,7 @@ class HTTPForwardTest(Case):
         http.dur_req_send_hdr, http.dur_req_send_all, http.dur_rsp_recv_hdr, http.dur_rsp_recv_all = 0.1, 0.2, 0.3, 0.4
 
     def log(self, event: TaskEvent, error: errors.TaskError | None = None) -> list[str]:
-        log_http_forward(self.logger, self.task, self.http, event, 101.5, error=error, traffic=Traffic(1, 2, 3, 4))
+        log_http_forward(self.logger, self.task, self.http, event, 101.5, error=error, traffic=(1, 2, 3, 4))
         return list(self.recorder.fields)
 
     def test_finished_has_everything_in_upstreams_order(self) -> None:
@@ -209,7 +208,7 @@ class FTPTest(Case):
         self.ftp.control_read, self.ftp.control_written, self.ftp.data_read, self.ftp.data_written = 5, 6, 7, 8
 
     def log(self, event: TaskEvent, error: errors.TaskError | None = None) -> list[str]:
-        log_ftp_over_http(self.logger, self.task, self.ftp, event, 101.5, error=error, traffic=Traffic(1, 2))
+        log_ftp_over_http(self.logger, self.task, self.ftp, event, 101.5, error=error, traffic=(1, 2, 0, 0))
         return list(self.recorder.fields)
 
     def test_finished_has_everything_in_upstreams_order(self) -> None:
