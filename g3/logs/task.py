@@ -115,7 +115,6 @@ class HTTPForwardNotes:
         method: str,
         uri: str,
         uri_max_chars: int = 1024,
-        *,
         user_agent: str = "",
         pipeline_wait: float = 0.0,
         reuse_connection: bool = False,

@@ -80,6 +80,11 @@ class Part(Filled):
         self.ready: tuple[Templates | None, str | None] = (None, None)
 
 
+def _quoted(text: str) -> str:
+    """ASCII text as it stands in an f-string, whatever is in it."""
+    return "".join([char if char.isalnum() else f"\\x{ord(char):02x}" for char in text])
+
+
 class Templates:
     """The templates of one format: functions that write the values of a record, one for all records with the same names and types of values.
 
@@ -137,19 +142,14 @@ class Templates:
         return self._compiled(pairs, types, [place for place in known if types[place] is str and names[place] not in layout.safe])
 
     def _compiled(self, pairs: list[tuple[str, str, int]], types: tuple[type, ...], texts: list[int]) -> _Write:
-        """A function around an f-string, which takes half of what C{%} does. Its source has the numbers of places only, no text.
+        """A function around an f-string, which takes half of what C{%} does.
 
         @param texts: places of the texts that must be looked at.
         """
-        known: dict[str, Any] = {"part": self._part, "plain": plain}
-        body, between = "", ""
-        for number, (_, text, place) in enumerate(pairs):
+        body = ""
+        for _, text, place in pairs:
             head, mark, tail = text.partition("%s") if place >= 0 else (text, "", "")
-            between += head
-            if mark:
-                known[f"p{number}"], between = between, tail
-                body += f"{{p{number}}}{{v{place}}}"
-        known["end"] = between
+            body += _quoted(head) + (f"{{v{place}}}" if mark else "") + _quoted(tail)
         looked = "".join([f"{{v{place}}}" for place in texts])
         lines = [
             "def write(values, message, limit):",
@@ -161,6 +161,7 @@ class Templates:
                 lines.append(f' v{place} = "true" if v{place} else "false"')
             elif found is Part:
                 lines += [f" v{place} = part(v{place}, limit)", f" if v{place} is None: return None"]
-        lines.append(f' return f"{body}{{end}}"')
+        lines.append(f' return f"{body}"')
+        known: dict[str, Any] = {"part": self._part, "plain": plain}
         exec("\n".join(lines), known)
         return known["write"]  # type: ignore[no-any-return]

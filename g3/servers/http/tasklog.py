@@ -85,11 +85,11 @@ def log_forward(logger: Logger, exchange: Forwarded, event: TaskEvent, now: floa
         request.method.decode("ascii"),
         _uri(exchange),
         exchange.client.server.config.log_uri_max_chars,
-        user_agent=_user_agent(request),
-        pipeline_wait=task.wait,
-        reuse_connection=exchange.reused,
-        rsp_status=exchange.rsp_status,
-        origin_status=exchange.origin_status,
+        _user_agent(request),
+        task.wait,
+        exchange.reused,
+        exchange.rsp_status,
+        exchange.origin_status,
     )
     ready = task.created
     sent_head, sent_all, got_head, got_all = exchange.times  # 0 where it did not come to that, which is no duration

@@ -56,6 +56,8 @@ class TemplatesTest(SynchronousTestCase):
         """A constant is text, also where it looks like a place for a value; one beyond ASCII is not for here."""
         ordered = Templates(self.pair, ordered=True, constants=[("aa", "aa=100%s;"), ("e", "e=1;")])
         self.assertEqual(ordered.fill(Filled(Layout("d c b a"), ("1", 2, None, "3")), "", 100), b'a="3";aa=100%s;c=2;d="1";e=1;')
+        odd = Templates(self.pair, ordered=True, constants=[("b", "{v0}\\x\"'\n\r%{{")])
+        self.assertEqual(odd.fill(Filled(Layout("a c"), ("1", "2")), "", 100), b'a="1";{v0}\\x"\'\n\r%{{c="2";')
         foreign = Templates(self.pair, ordered=True, constants=[("aa", "aa=\u00b5;")])
         self.assertIsNone(foreign.fill(Filled(LAYOUT, ("1", 2, 3, "4")), "", 100))
 
