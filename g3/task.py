@@ -182,6 +182,7 @@ class Task:
         "stage",
         "started_at",
         "tells_local",
+        "told",
         "type",
         "udp",
         "upstream",
@@ -208,6 +209,8 @@ class Task:
         #: How the server relays datagrams; an escaper's sockets do the same. None where it does not.
         self.udp: DatagramOptions | None = None
         self.connect = ConnectNotes()
+        #: What of it the task log has written already, and from what.
+        self.told: tuple[Any, Any] | None = None
         self._id: str | None = None
 
     @property

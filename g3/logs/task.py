@@ -187,10 +187,14 @@ def _route(way: Way) -> Part:
     return Part(_ROUTE, _written(*way))
 
 
-@lru_cache(maxsize=1024)
-def _tunnel(started_at: float, way: Way) -> Part:
-    """The same for the records of one task."""
-    return Part(_TUNNEL, (timestamp(started_at), *_written(*way)))
+def _tunnel(task: Task, event: TaskEvent) -> Part:
+    """The same for the records of one task, with which it is kept: what a cache gives up last was used long ago, and is in no cache of the CPU."""
+    way = _way(task, event)
+    told = task.told
+    if told is None or told[0] != way:
+        told = task.told = way, Part(_TUNNEL, (timestamp(task.started_at), *_written(*way)))
+    part: Part = told[1]
+    return part
 
 
 def _expire(notes: ConnectNotes) -> str | None:
@@ -219,7 +223,7 @@ def log_tcp_connect(
         task.id,
         event._value_,
         task.stage._value_,
-        _tunnel(task.started_at, _way(task, event)),
+        _tunnel(task, event),
         tries,
         spend,
         None if error is None else error.reason,

@@ -136,6 +136,13 @@ class TCPConnectTest(Case):
             self.assertEqual(list(self.recorder.fields), [name for name in TCP.split() if name not in without])
             self.assertEqual(self.recorder.fields["task_event"], event.value)
 
+    def test_a_record_tells_what_is_so_when_it_is_written(self) -> None:
+        """Also where a record before it has told something else."""
+        for peer, user in ((("203.0.113.9", 443), "root"), (("203.0.113.10", 443), "root"), (("203.0.113.10", 443), "toor")):
+            self.task.connect.peer, self.task.user = peer, SimpleNamespace(name=user)
+            log_tcp_connect(self.logger, self.task, TaskEvent.FINISHED, 101.0)
+            self.assertEqual((self.recorder.fields["next_peer_addr"], self.recorder.fields["user"]), (address(peer), user))
+
     def test_what_is_not_known_is_left_out(self) -> None:
         """No user, no connection, no upstream, zero durations."""
         task = Task("t", "s", "n", self.task.client, Upstream("", 0), 100.0)
