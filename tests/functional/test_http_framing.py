@@ -146,4 +146,6 @@ class SlowOrigin:
                     time.sleep(0.2)
 
     def close(self) -> None:
+        # Who waits in accept is woken by this, and not by close: the wait would go on with whatever has the number of our descriptor next.
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

@@ -545,4 +545,6 @@ class UploadSink:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 64\r\nConnection: close\r\n\r\n" + digest.hexdigest().encode())
 
     def close(self) -> None:
+        # Who waits in accept is woken by this, and not by close: the wait would go on with whatever has the number of our descriptor next.
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
