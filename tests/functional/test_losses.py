@@ -226,6 +226,11 @@ class Crowd:
         self._selector.close()
 
 
+def kernel_buffers() -> int:
+    """Bytes that the kernel may hold on the way through a proxy, which is two connections: it lets the buffers of a few grow far."""
+    return 2 * sum(int(Path(f"/proc/sys/net/ipv4/tcp_{which}mem").read_text().split()[2]) for which in "rw")
+
+
 class OfferedTests(ExchangeCase):
     """256 MiB offered by one side to another that takes a sip now and then, and by one that writes no faster than that: what it costs is bounded by
     the copy buffers."""
@@ -261,7 +266,9 @@ class OfferedTests(ExchangeCase):
         last = begin(get(origin.port))
         last.settimeout(10)
         self.assertTrue(last.recv(1000).startswith(b"HTTP/1.1 200"))
-        self.assertLess(max(crowd.taken.values()), self.size / 8)
+        # Nobody has offered more than the kernel holds of it.
+        self.assertLess(kernel_buffers(), self.size / 2)
+        self.assertLess(max(crowd.taken.values()), kernel_buffers())
         # Who only ends would have what it has sent already read to its end, as slowly as it may be.
         for sock in clients:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
